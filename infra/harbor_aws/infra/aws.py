@@ -1,0 +1,49 @@
+"""The one place that makes AWS clients: sessions, time-outs and retries are decided here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+    from harbor_aws.infra.stack import Stack
+
+LONG_POLL_SECONDS = 20
+"""The longest that SQS holds a ReceiveMessage.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html"""
+
+
+def sqs_client(stack: Stack, *, read_timeout_seconds: float = LONG_POLL_SECONDS + 6, connections: int = 50) -> SQSClient:
+    """A thread-safe SQS client of the stack's region and endpoint; no call outlives the read time-out by itself."""
+    return _session(stack).client(
+        "sqs", endpoint_url=stack.endpoint_url, config=_config(read_timeout_seconds, connections)
+    )
+
+
+def s3_client(stack: Stack, *, read_timeout_seconds: float = 60, connections: int = 50) -> S3Client:
+    """A thread-safe S3 client of the stack's region and endpoint; no call outlives the read time-out by itself."""
+    return _session(stack).client(
+        "s3", endpoint_url=stack.endpoint_url, config=_config(read_timeout_seconds, connections)
+    )
+
+
+def _session(stack: Stack) -> boto3.Session:
+    if stack.endpoint_url is None:
+        return boto3.Session(region_name=stack.region)
+    # An emulator takes any credentials, and must never be sent the user's own.
+    return boto3.Session(region_name=stack.region, aws_access_key_id="local", aws_secret_access_key="local")  # noqa: S106 - no secret
+
+
+def _config(read_timeout_seconds: float, connections: int) -> Config:
+    return Config(
+        connect_timeout=3,
+        read_timeout=read_timeout_seconds,
+        max_pool_connections=connections,
+        retries={"mode": "standard", "max_attempts": 4},
+        s3={"addressing_style": "path"},
+    )

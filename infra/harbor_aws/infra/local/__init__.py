@@ -1,0 +1,1 @@
+"""The local stack: everything on one Linux machine, without an AWS account."""

@@ -1,0 +1,36 @@
+"""What a user may set, read from the environment at the entry point alone and then passed by keyword."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of one process, from ``HARBOR_AWS_*`` variables."""
+
+    model_config = SettingsConfigDict(env_prefix="HARBOR_AWS_", frozen=True, extra="ignore")
+
+    stack: str = "local"
+    """Name of the stack; ``local`` is the one that ``harbor-aws local up`` makes."""
+
+    slots: int = Field(default=32, ge=1, le=1000)
+    """Trials that one worker process runs at once."""
+
+    attempts: int = Field(default=3, ge=1)
+    """How often a trial is tried when the infrastructure fails it, before it becomes a dead letter."""
+
+    visibility_timeout_seconds: int = Field(default=120, ge=10, le=43_200)
+    """How long a received message stays hidden from other workers, counted from its last extension."""
+
+    lease_interval_seconds: float = Field(default=40, gt=0)
+    """How often a worker extends the visibility of what it runs."""
+
+    drain_seconds: float = Field(default=60, ge=0)
+    """After SIGTERM, how long running trials may go on before they are handed back to the queue."""
+
+    pod_deadline_seconds: int = Field(default=43_200, ge=60)
+    """``activeDeadlineSeconds`` of a trial's pod: the last resort against a pod that nobody deletes."""
+
+    pod_start_timeout_seconds: float = Field(default=600, gt=0)
+    """How long a pod may take from creation until its container runs."""

@@ -1,0 +1,82 @@
+"""A stack's outputs: all that a process must know to reach queue, bucket and cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harbor_aws.infra.errors import UsageError
+
+
+class KubernetesAccess(BaseModel):
+    """How to reach a cluster's API, and where in it to work."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kubeconfig: Path | None = None
+    """A kubeconfig file; ``None`` means the service account of the pod that the process runs in."""
+
+    context: str | None = None
+    """The kubeconfig's context; ``None`` means its current one."""
+
+    namespace: str = "harbor-aws"
+    """Namespace of the trials' pods and of the workers' Deployment."""
+
+
+class Stack(BaseModel):
+    """Outputs of a deployed stack, CloudFormation's or the local one's."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    region: str
+    queue_url: str
+    dead_letter_queue_url: str
+    bucket: str
+    endpoint_url: str | None = None
+    """Where SQS and S3 are, when not at AWS."""
+
+    trials: KubernetesAccess = KubernetesAccess()
+    """The cluster that the trials' pods run in."""
+
+    workers: KubernetesAccess = KubernetesAccess()
+    """The cluster that holds the workers' Deployment, ``harbor-aws-worker``."""
+
+    image_repository: str = "harbor-aws/environments"
+    """Built images are ``<image_repository>:<content hash of the task's environment>``."""
+
+    image_builder: Literal["embedded", "none"] = "none"
+    """Who builds a task's Dockerfile: the embedded Kubernetes, or nobody (the image must exist)."""
+
+
+WORKER_DEPLOYMENT = "harbor-aws-worker"
+LOCAL_STACK = "local"
+
+
+def state_directory() -> Path:
+    """The directory of everything that outlives a command on this machine."""
+    return platformdirs.user_state_path("harbor-aws")
+
+
+def stack_file(name: str, *, directory: Path | None = None) -> Path:
+    """The file that holds the outputs of the stack ``name``."""
+    return (directory or state_directory()) / name / "stack.json"
+
+
+def load_stack(name: str) -> Stack:
+    """The outputs of the stack ``name``.
+
+    Raises:
+        UsageError: there is no such stack, or its file cannot be read.
+    """
+    path = stack_file(name)
+    try:
+        return Stack.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        hint = "start it with `harbor-aws local up`" if name == LOCAL_STACK else "see `harbor-aws --help`"
+        raise UsageError(f"There is no stack {name!r} on this machine; {hint}.") from None
+    except ValidationError as error:
+        raise UsageError(f"{path} is not a stack's outputs: {error}") from error

@@ -1,0 +1,71 @@
+"""What the bucket holds of a trial: where it is, and its committed result. Written by workers, read by ``status``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Phase(StrEnum):
+    """Where a trial is. A trial without a state is still in the queue."""
+
+    STARTING = "starting"
+    """A worker has it; its pod is being made."""
+    SETUP = "setup"
+    """The pod runs; the agent is being installed."""
+    AGENT = "agent"
+    """The agent runs."""
+    VERIFIER = "verifier"
+    """The verifier runs."""
+    COLLECTING = "collecting"
+    """Harbor is done; what the attempt left is being uploaded and committed."""
+    RETRYING = "retrying"
+    """The infrastructure failed it; the next attempt is in the queue."""
+    HANDED_BACK = "handed-back"
+    """Its worker was told to stop; the same attempt is in the queue again."""
+    COMMITTED = "committed"
+    """It has a result."""
+    DEAD = "dead"
+    """It is in the dead-letter queue."""
+
+
+class TrialState(BaseModel):
+    """Where a trial is now; overwritten as it moves."""
+
+    model_config = ConfigDict(frozen=True)
+
+    trial: str
+    phase: Phase
+    attempt: int
+    attempt_id: str | None = None
+    pod: str | None = None
+    worker: str
+    since: datetime
+    """When this phase began (UTC)."""
+    reason: str | None = None
+    """Why it is retrying or dead: the exception's class and message."""
+    logs: str | None = None
+    """Key of the archive that the last failed attempt left."""
+
+
+class CommittedResult(BaseModel):
+    """The one result of a trial."""
+
+    model_config = ConfigDict(frozen=True)
+
+    trial: str
+    attempt: int
+    attempt_id: str
+    archive: str
+    """Key of the archive of the attempt's trial directory."""
+    worker: str
+    committed_at: datetime
+    rewards: dict[str, float | int] | None
+    """What the verifier gave; ``None`` when it gave nothing."""
+    exception_type: str | None = None
+    """The exception that Harbor recorded as part of the result, such as ``AgentTimeoutError``."""
+    result: dict[str, Any]
+    """Harbor's ``TrialResult`` as JSON."""
