@@ -18,7 +18,9 @@ LONG_POLL_SECONDS = 20
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html"""
 
 
-def sqs_client(stack: Stack, *, read_timeout_seconds: float = LONG_POLL_SECONDS + 6, connections: int = 50) -> SQSClient:
+def sqs_client(
+    stack: Stack, *, read_timeout_seconds: float = LONG_POLL_SECONDS + 6, connections: int = 50
+) -> SQSClient:
     """A thread-safe SQS client of the stack's region and endpoint; no call outlives the read time-out by itself."""
     return _session(stack).client(
         "sqs", endpoint_url=stack.endpoint_url, config=_config(read_timeout_seconds, connections)

@@ -1,0 +1,40 @@
+# `make demo` and `make test` do all set-up themselves.
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test check unit format requirements clean
+
+$(STAMP): pyproject.toml requirements-dev.txt
+	python3 -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { \
+	  echo "harbor-aws needs Python 3.12 or newer as python3 (found: $$(python3 --version))" >&2; exit 1; }
+	test -x $(BIN)/uv || { python3 -m venv $(VENV) && $(BIN)/pip install -q --disable-pip-version-check uv; }
+	$(BIN)/uv pip install -q --python $(BIN)/python -r requirements-dev.txt
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/harbor-aws demo
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(STAMP)
+	$(BIN)/pytest -q tests/unit
+
+test: check
+	$(BIN)/pytest -q
+
+requirements: ## compile the pinned versions anew
+	$(BIN)/uv pip compile -q --universal --no-emit-index-url --no-annotate --extra dev --python-version 3.12 --upgrade -o requirements-dev.txt pyproject.toml
+	sed -i '/^#/d' requirements-dev.txt
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

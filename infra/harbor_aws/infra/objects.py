@@ -1,0 +1,145 @@
+"""The door to S3. Blocking: an asyncio caller goes through ``asyncio.to_thread``."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from harbor_aws.infra.aws import s3_client
+from harbor_aws.infra.errors import InfrastructureError, PermanentError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mypy_boto3_s3 import S3Client
+
+    from harbor_aws.infra.stack import Stack
+
+_MISSING = {"404", "NoSuchKey", "NotFound"}
+_TAKEN = {"412", "PreconditionFailed"}
+_REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket"}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One row of a listing."""
+
+    key: str
+    size: int
+    """Bytes."""
+    etag: str
+    """Changes with the content, so it tells what is new."""
+
+
+class ObjectMissingError(PermanentError):
+    """There is no such object."""
+
+
+class ObjectStore:
+    """The stack's bucket.
+
+    Every method raises :class:`TransientError` when S3 did not answer or asks to come again (after botocore's own
+    retries), and :class:`PermanentError` when it refuses.
+    """
+
+    def __init__(self, client: S3Client, *, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    @classmethod
+    def of(cls, stack: Stack, *, connections: int = 50) -> Self:
+        return cls(s3_client(stack, connections=connections), bucket=stack.bucket)
+
+    def get(self, key: str) -> bytes | None:
+        """The object's content, or ``None`` if there is none."""
+        try:
+            with self._translated(key):
+                return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except ObjectMissingError:
+            return None
+
+    def put(self, key: str, body: bytes) -> None:
+        with self._translated(key):
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
+
+    def put_if_absent(self, key: str, body: bytes) -> bool:
+        """Write an object unless there is one: ``True`` if the object is now ours.
+
+        A PUT whose answer was lost is retried by botocore and then finds its own object; it is told apart from
+        somebody else's by the content.
+        """
+        try:
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
+        except ClientError as error:
+            if _code(error) in _TAKEN:
+                return self.get(key) == body
+            raise _translate(error, f"s3://{self._bucket}/{key}") from error
+        except BotoCoreError as error:
+            raise TransientError(f"S3 did not answer for s3://{self._bucket}/{key}: {error}") from error
+        return True
+
+    def exists(self, key: str) -> bool:
+        try:
+            with self._translated(key):
+                self._client.head_object(Bucket=self._bucket, Key=key)
+        except ObjectMissingError:
+            return False
+        return True
+
+    def upload(self, key: str, path: Path) -> None:
+        """Upload a file of any size, in parts when it is large."""
+        with self._translated(key):
+            self._client.upload_file(str(path), self._bucket, key)
+
+    def download(self, key: str, path: Path) -> None:
+        """Download an object of any size to ``path``.
+
+        Raises:
+            ObjectMissingError: there is no such object.
+        """
+        with self._translated(key):
+            self._client.download_file(self._bucket, key, str(path))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object below ``prefix``, one request per thousand."""
+        with self._translated(prefix):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+                for row in page.get("Contents", []):
+                    yield ObjectInfo(key=row["Key"], size=row["Size"], etag=row["ETag"].strip('"'))
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """The names directly below ``prefix`` (which ends in ``/``) that have something below them."""
+        with self._translated(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix, Delimiter="/"
+            )
+            for page in pages:
+                for row in page.get("CommonPrefixes", []):
+                    yield row["Prefix"].removeprefix(prefix).rstrip("/")
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        place = f"s3://{self._bucket}/{key}"
+        try:
+            yield
+        except ClientError as error:
+            raise _translate(error, place) from error
+        except BotoCoreError as error:
+            raise TransientError(f"S3 did not answer for {place}: {error}") from error
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def _translate(error: ClientError, place: str) -> InfrastructureError:
+    code = _code(error)
+    if code in _MISSING:
+        return ObjectMissingError(f"There is no {place}.")
+    if code in _REFUSED:
+        return PermanentError(f"S3 refused {place}: {error}. Check the credentials and the bucket's policy.")
+    return TransientError(f"S3 failed for {place}: {error}")
