@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
 TASK_NAME = "harbor_aws.run_trial"
 """The name of the one Celery task; its only argument is a :class:`TrialMessage` as a JSON object."""
 
@@ -19,7 +18,7 @@ class TrialMessage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     job: str = Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """The job's name, part of every key in the bucket."""
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     """A pod as the API has it: ``metadata`` (with ``uid``), ``spec``."""
 
     StatusSink = Callable[[str, dict[str, Any]], None]
-    """Called on the loop with a pod's uid and its whole new ``status`` (phase, podIP, conditions, containerStatuses)."""
+    """Called on the loop with a pod's uid and its whole new ``status``: phase, conditions, containerStatuses, …"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,36 @@
+"""The attempt that an asyncio task is running, so that a pod knows whose it is without Harbor passing it on."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harbor_aws.infra.errors import InfrastructureError
+    from harbor_aws.infra.settings import Settings
+    from harbor_aws.infra.stack import Stack
+    from harbor_aws.worker.pods import PodKeeper
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt at one trial, and what its pods reported."""
+
+    stack: Stack
+    settings: Settings
+    pods: PodKeeper
+    """The process's one watch and connection pool."""
+    worker: str
+    job: str
+    trial: str
+    number: int
+    attempt_id: str
+    pod_names: list[str] = field(default_factory=list)
+    """Pods made so far, the agent's first."""
+    failures: list[InfrastructureError] = field(default_factory=list)
+    """Every infrastructure failure that an environment raised, in order, including those that Harbor swallowed."""
+
+
+current_attempt: ContextVar[Attempt | None] = ContextVar("harbor_aws_attempt", default=None)
+"""Set by the worker around a trial; unset when Harbor itself runs the environment (``harbor run -e …``)."""
