@@ -17,20 +17,27 @@ LONG_POLL_SECONDS = 20
 """The longest that SQS holds a ReceiveMessage.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html"""
 
+DEFAULT_ATTEMPTS = 4
+"""How often botocore tries a request that failed in a way worth another try, the first included."""
+
 
 def sqs_client(
-    stack: Stack, *, read_timeout_seconds: float = LONG_POLL_SECONDS + 6, connections: int = 50
+    stack: Stack,
+    *,
+    read_timeout_seconds: float = LONG_POLL_SECONDS + 6,
+    connections: int = 50,
+    attempts: int = DEFAULT_ATTEMPTS,
 ) -> SQSClient:
-    """A thread-safe SQS client of the stack's region and endpoint; no call outlives the read time-out by itself."""
+    """A thread-safe SQS client of the stack's region and endpoint; no attempt outlives the read time-out."""
     return _session(stack).client(
-        "sqs", endpoint_url=stack.endpoint_url, config=_config(read_timeout_seconds, connections)
+        "sqs", endpoint_url=stack.endpoint_url, config=_config(read_timeout_seconds, connections, attempts)
     )
 
 
 def s3_client(stack: Stack, *, read_timeout_seconds: float = 60, connections: int = 50) -> S3Client:
     """A thread-safe S3 client of the stack's region and endpoint; no call outlives the read time-out by itself."""
     return _session(stack).client(
-        "s3", endpoint_url=stack.endpoint_url, config=_config(read_timeout_seconds, connections)
+        "s3", endpoint_url=stack.endpoint_url, config=_config(read_timeout_seconds, connections, DEFAULT_ATTEMPTS)
     )
 
 
@@ -41,11 +48,11 @@ def _session(stack: Stack) -> boto3.Session:
     return boto3.Session(region_name=stack.region, aws_access_key_id="local", aws_secret_access_key="local")  # noqa: S106 - no secret
 
 
-def _config(read_timeout_seconds: float, connections: int) -> Config:
+def _config(read_timeout_seconds: float, connections: int, attempts: int) -> Config:
     return Config(
         connect_timeout=3,
         read_timeout=read_timeout_seconds,
         max_pool_connections=connections,
-        retries={"mode": "standard", "max_attempts": 4},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         s3={"addressing_style": "path"},
     )

@@ -13,6 +13,7 @@ from harbor_aws.infra.errors import InfrastructureError, PermanentError, Transie
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
@@ -33,6 +34,8 @@ class ObjectInfo:
     """Bytes."""
     etag: str
     """Changes with the content, so it tells what is new."""
+    modified: datetime
+    """When it was last written (UTC)."""
 
 
 class ObjectMissingError(PermanentError):
@@ -109,7 +112,9 @@ class ObjectStore:
         with self._translated(prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
                 for row in page.get("Contents", []):
-                    yield ObjectInfo(key=row["Key"], size=row["Size"], etag=row["ETag"].strip('"'))
+                    yield ObjectInfo(
+                        key=row["Key"], size=row["Size"], etag=row["ETag"].strip('"'), modified=row["LastModified"]
+                    )
 
     def list_folders(self, prefix: str) -> Iterator[str]:
         """The names directly below ``prefix`` (which ends in ``/``) that have something below them."""

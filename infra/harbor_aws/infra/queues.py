@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from harbor_aws.infra.aws import sqs_client
 from harbor_aws.infra.errors import PermanentError, TransientError
@@ -30,6 +31,7 @@ MAX_DELAY_SECONDS = 900
 MAX_ATTRIBUTES = 10
 """Message attributes of one message. Same source."""
 
+_FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _REFUSED = {"403", "AccessDenied", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 
 
@@ -90,7 +92,7 @@ class Queue:
     @retry(
         retry=retry_if_exception_type(TransientError),
         stop=stop_after_attempt(6),
-        wait=wait_exponential_jitter(initial=0.2, max=10),
+        wait=wait_random_exponential(multiplier=0.2, max=10),
         reraise=True,
     )
     def send(self, messages: Sequence[OutgoingMessage]) -> None:
@@ -131,8 +133,15 @@ def _entries(messages: Sequence[OutgoingMessage]) -> list[SendMessageBatchReques
             "MessageBody": message.body,
             "DelaySeconds": message.delay_seconds,
             "MessageAttributes": {
-                name: {"DataType": "String", "StringValue": value} for name, value in message.attributes.items()
+                name: {"DataType": "String", "StringValue": _allowed(value)}
+                for name, value in message.attributes.items()
             },
         }
         for index, message in enumerate(messages)
     ]
+
+
+def _allowed(text: str) -> str:
+    """SQS refuses a message for a single control character, and an attribute for being empty.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text) or " "

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harbor_aws.infra.errors import InfrastructureError
+    from harbor_aws.infra.errors import HarborAwsError
     from harbor_aws.infra.settings import Settings
     from harbor_aws.infra.stack import Stack
     from harbor_aws.worker.pods import PodKeeper
@@ -28,7 +28,7 @@ class Attempt:
     attempt_id: str
     pod_names: list[str] = field(default_factory=list)
     """Pods made so far, the agent's first."""
-    failures: list[InfrastructureError] = field(default_factory=list)
+    failures: list[HarborAwsError] = field(default_factory=list)
     """Every infrastructure failure that an environment raised, in order, including those that Harbor swallowed."""
 
 

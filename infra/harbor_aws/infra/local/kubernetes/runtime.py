@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     """Called on the loop with a pod's uid and its whole new ``status``: phase, conditions, containerStatuses, …"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class ExecFailedError(Exception):
     """A process could not be started in the container; the text is what Kubernetes would say."""
 

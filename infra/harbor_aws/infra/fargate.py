@@ -1,0 +1,97 @@
+"""Fargate's sizes, and which of them a task gets. Pure.
+
+Read on 2026-11-22 from https://docs.aws.amazon.com/eks/latest/userguide/fargate-pod-configuration.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harbor_aws.infra.errors import PermanentError
+
+OVERHEAD_MIB = 256
+"""What Fargate adds to a pod's memory for Kubernetes' own parts, before it rounds up to a size."""
+
+DEFAULT_STORAGE_GIB = 20
+"""Storage that every pod has, the image included."""
+
+LARGEST_STORAGE_GIB = 175
+"""The most that an ``ephemeral-storage`` request may ask for."""
+
+DEFAULT_CPU_MILLIS = 1000
+"""CPU of a task that does not say how much it needs."""
+
+DEFAULT_MEMORY_MIB = 2048
+"""Memory of a task that does not say how much it needs."""
+
+_GIB_BY_CPU_MILLIS: dict[int, tuple[float, ...]] = {
+    250: (0.5, 1, 2),
+    500: (1, 2, 3, 4),
+    1000: tuple(range(2, 9)),
+    2000: tuple(range(4, 17)),
+    4000: tuple(range(8, 31)),
+    8000: tuple(range(16, 61, 4)),
+    16000: tuple(range(32, 121, 8)),
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FargateSize:
+    """A size that Fargate provisions and bills, and what a container may ask for to get exactly that."""
+
+    cpu_millis: int
+    """Thousandths of a vCPU."""
+
+    memory_mib: int
+    """Memory that is billed, :data:`OVERHEAD_MIB` of it not the container's."""
+
+    storage_gib: int = DEFAULT_STORAGE_GIB
+    """Storage that is provisioned."""
+
+    @property
+    def container_memory_mib(self) -> int:
+        """The most memory that a container may request and still get this size."""
+        return self.memory_mib - OVERHEAD_MIB
+
+
+LARGEST = FargateSize(16000, 120 * 1024, LARGEST_STORAGE_GIB)
+
+
+def sizes() -> list[FargateSize]:
+    """Every size, the smallest first."""
+    return [
+        FargateSize(cpu_millis, int(gib * 1024))
+        for cpu_millis, memories in _GIB_BY_CPU_MILLIS.items()
+        for gib in memories
+    ]
+
+
+def size_for(cpus: float | None, memory_mb: int | None, storage_mb: int | None) -> FargateSize:
+    """The smallest size that holds a task.
+
+    Args:
+        cpus: vCPUs; ``None`` for the default.
+        memory_mb: MiB, as Harbor counts; ``None`` for the default.
+        storage_mb: MiB, as Harbor counts; ``None`` for the default.
+
+    Raises:
+        PermanentError: no size holds it; the message says what is too much.
+    """
+    cpu_millis = DEFAULT_CPU_MILLIS if cpus is None else round(cpus * 1000)
+    memory_mib = (DEFAULT_MEMORY_MIB if memory_mb is None else memory_mb) + OVERHEAD_MIB
+    storage_gib = DEFAULT_STORAGE_GIB if storage_mb is None else max(DEFAULT_STORAGE_GIB, -(-storage_mb // 1024))
+    for size in sizes():
+        if size.cpu_millis >= cpu_millis and size.memory_mib >= memory_mib and storage_gib <= LARGEST_STORAGE_GIB:
+            return FargateSize(size.cpu_millis, size.memory_mib, storage_gib)
+    raise PermanentError(_excess(cpu_millis, memory_mib - OVERHEAD_MIB, storage_gib))
+
+
+def _excess(cpu_millis: int, memory_mib: int, storage_gib: int) -> str:
+    wanted = []
+    if cpu_millis > LARGEST.cpu_millis:
+        wanted.append(f"{cpu_millis / 1000:g} CPUs (at most {LARGEST.cpu_millis / 1000:g})")
+    if memory_mib > LARGEST.container_memory_mib:
+        wanted.append(f"{memory_mib} MiB of memory (at most {LARGEST.container_memory_mib})")
+    if storage_gib > LARGEST_STORAGE_GIB:
+        wanted.append(f"{storage_gib} GiB of storage (at most {LARGEST_STORAGE_GIB})")
+    return f"The task asks for more than Fargate's largest size: {', '.join(wanted)}."

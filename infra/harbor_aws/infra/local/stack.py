@@ -1,0 +1,157 @@
+"""The local stack's life: up, status, down. Its state is one directory, ``<user state>/harbor-aws/local``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harbor_aws.infra.cluster import Cluster
+from harbor_aws.infra.errors import HarborAwsError
+from harbor_aws.infra.local import processes, services
+from harbor_aws.infra.local.workers import worker_deployment
+from harbor_aws.infra.stack import LOCAL_STACK, KubernetesAccess, Stack, load_stack, stack_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from harbor_aws.infra.settings import Settings
+
+BUCKET = "harbor-aws-local"
+REGION = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStatus:
+    """What runs of the local stack."""
+
+    stack: Stack | None
+    running: Mapping[str, bool]
+    """By part: :data:`services.PARTS`."""
+
+    @property
+    def is_up(self) -> bool:
+        return self.stack is not None and all(self.running.values())
+
+
+def status() -> LocalStatus:
+    """What runs, by looking for the processes themselves."""
+    directory = _directory()
+    running = {part: processes.is_running(directory, part) for part in services.PARTS}
+    try:
+        stack = load_stack(LOCAL_STACK)
+    except HarborAwsError:
+        stack = None
+    return LocalStatus(stack=stack, running=running)
+
+
+def up(
+    *,
+    workers: int,
+    settings: Settings,
+    environment: Mapping[str, str],
+    working_directory: Path,
+    rootfs: Mapping[str, Path],
+    trials: KubernetesAccess | None = None,
+) -> Stack:
+    """Start the local stack, or find it running; then it has ``workers`` workers.
+
+    What is half there (a part was killed) is taken down first, with what its queue and bucket held: both live in
+    the memory of their server.
+
+    Args:
+        environment: environment variables of the workers.
+        working_directory: where the workers run.
+        rootfs: what an image's name stands for, a directory or a tar; other names mean this machine's root.
+        trials: another cluster for the trials' pods.
+
+    Raises:
+        PartFailedError: a part did not come up.
+    """
+    with _locked():
+        found = status()
+        stack = found.stack if found.is_up else None
+        if stack is None:
+            _clear()
+            stack = _start(settings=settings, rootfs=rootfs, trials=trials)
+        manifest = worker_deployment(
+            namespace=stack.workers.namespace,
+            replicas=workers,
+            environment={**environment, "HARBOR_AWS_STACK": LOCAL_STACK},
+            directory=working_directory,
+            shared=[Path(tempfile.gettempdir()), _directory()],
+            drain_seconds=settings.drain_seconds,
+        )
+        asyncio.run(_apply(stack, manifest))
+        return stack
+
+
+def down() -> bool:
+    """Take everything down, whatever state it is in: ``False`` if there was nothing."""
+    with _locked():
+        there = _directory().exists() or bool(processes.find(_directory()))
+        _clear()
+        return there
+
+
+def _start(*, settings: Settings, rootfs: Mapping[str, Path], trials: KubernetesAccess | None) -> Stack:
+    directory = _directory()
+    directory.mkdir(parents=True)
+    try:
+        kubeconfig = services.start_kubernetes(directory, rootfs=rootfs)
+        own = KubernetesAccess(kubeconfig=kubeconfig)
+        bare = Stack(
+            name=LOCAL_STACK,
+            region=REGION,
+            queue_url="",
+            dead_letter_queue_url="",
+            bucket=BUCKET,
+            endpoint_url=services.start_aws(directory),
+            trials=trials or own,
+            workers=own,
+            image_builder="none" if trials else "embedded",
+        )
+        stack = services.create_queues_and_bucket(bare, visibility_timeout_seconds=settings.visibility_timeout_seconds)
+        stack_file(LOCAL_STACK).write_text(stack.model_dump_json(indent=2))
+    except BaseException:
+        _clear()
+        raise
+    return stack
+
+
+async def _apply(stack: Stack, manifest: Mapping[str, object]) -> None:
+    async with Cluster.open(stack.workers) as cluster:
+        await cluster.apply_deployment(manifest)
+
+
+def _clear() -> None:
+    directory = _directory()
+    processes.stop(directory, services.KUBERNETES, grace_seconds=20)
+    processes.stop(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _directory() -> Path:
+    return stack_file(LOCAL_STACK).parent
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """One command at a time changes the local stack; a second one waits. The lock is on the directory itself."""
+    home = _directory().parent
+    home.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(home, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            home.rmdir()  # only if nothing is in it
+        os.close(descriptor)

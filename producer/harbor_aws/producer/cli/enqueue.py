@@ -1,0 +1,241 @@
+"""``harbor-aws enqueue``, also called ``harbor-aws-enqueue``."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from harbor.cli.jobs import print_job_results_tables
+from harbor.cli.utils import run_async
+
+from harbor_aws.infra.errors import UsageError
+from harbor_aws.infra.objects import ObjectStore
+from harbor_aws.infra.queues import Queue
+from harbor_aws.infra.settings import Settings
+from harbor_aws.producer.cli.errors import FAILED
+from harbor_aws.producer.cli.fetch import bars, fetch_job, summary
+from harbor_aws.producer.cli.flags import HARBOR_PARAMETERS, harbor_flags, job_config, refuse_flags
+from harbor_aws.producer.cli.options import JsonOption, StackOption, chosen_stack, notes, output, stack_argument
+from harbor_aws.producer.cli.status import follow_job
+from harbor_aws.producer.enqueue import build_images, claim, ensure_name_is_free, send, unsent_trials, upload_bundles
+from harbor_aws.producer.follow import StrandedError
+from harbor_aws.producer.plan import Prepared, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harbor.models.job.config import JobConfig
+
+    from harbor_aws.infra.stack import Stack
+    from harbor_aws.producer.planfile import PlannedTrial
+
+_PANEL = "harbor-aws"
+_SOURCES = ("path", "dataset_name_version", "task_ref", "repo", "task_git_url")
+
+
+def _own_options(
+    ctx: typer.Context,
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATASET",
+            help="name@version or org/name@ref of Harbor's registry, a task directory, or a directory of tasks.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Follow the job, fetch it, and print Harbor's table.", rich_help_panel=_PANEL),
+    ] = False,
+    skip_unsupported: Annotated[
+        bool,
+        typer.Option("--skip-unsupported", help="Leave out tasks that cannot run here.", rich_help_panel=_PANEL),
+    ] = False,
+    attempts: Annotated[
+        int | None,
+        typer.Option(
+            "--attempts",
+            min=1,
+            help="How often a trial is tried when the infrastructure fails it (default: HARBOR_AWS_ATTEMPTS, or 3).",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="JOB",
+            help="Send what an interrupted enqueue of JOB left unsent.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Only the signature is used: the options that Harbor does not have."""
+
+
+def enqueue(**options: Any) -> None:
+    """Put every trial of a dataset on the queue, with the flags of `harbor run`.
+
+    Nothing is enqueued unless everything can run.
+
+    Examples:
+
+        harbor-aws-enqueue terminal-bench@2.0 -a claude-code -m anthropic/claude-opus-4-1 -k 5
+
+        harbor-aws-enqueue ./my-tasks -a oracle --wait
+
+        harbor-aws-enqueue -c job.yaml --skip-unsupported --dry-run
+    """
+    ctx: typer.Context = options.pop("ctx")
+    given = {name for name in options if _is_given(ctx, name)}
+    stack = chosen_stack(options["stack"])
+    if options["resume"]:
+        job: str | None = _resume(stack, options, given)
+    else:
+        refuse_flags(sorted(given))
+        config = job_config(_with_dataset(options, given))
+        if options["print_config"]:
+            typer.echo(config.model_dump_json(indent=2, exclude_defaults=True))
+            return
+        job = _start(stack, config, options)
+    if job and options["wait"]:
+        _wait(stack, job, as_json=options["as_json"])
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _with_dataset(options: Mapping[str, Any], given: set[str]) -> dict[str, Any]:
+    """Harbor's options with DATASET as the one of them that it stands for."""
+    harbor = {name: options[name] for name in HARBOR_PARAMETERS}
+    dataset = options["dataset"]
+    if dataset is None:
+        if not given & {*_SOURCES, "config_path"}:
+            raise UsageError("Say what to run: a DATASET, or -p, -d, -t, --repo or -c.")
+        return harbor
+    if sources := given & set(_SOURCES):
+        raise UsageError(f"DATASET and {', '.join(sorted(sources))} both say what to run; give one of them.")
+    path = Path(dataset).expanduser()
+    if path.exists() or dataset.startswith((".", "/", "~")):
+        return {**harbor, "path": path}
+    return {**harbor, "dataset_name_version": dataset}
+
+
+def _start(stack: Stack, config: JobConfig, options: Mapping[str, Any]) -> str | None:
+    """Enqueue a new job; its name, or ``None`` if it was only a dry run."""
+    store = ObjectStore.of(stack)
+    ensure_name_is_free(store, config.job_name)
+    with tempfile.TemporaryDirectory(prefix="harbor-aws-bundles-") as directory:
+        with notes.status("Planning and checking"):
+            attempts = options["attempts"] or Settings().attempts
+            prepared = run_async(
+                prepare(
+                    config,
+                    directory=Path(directory),
+                    attempts=attempts,
+                    skip_unsupported=options["skip_unsupported"],
+                )
+            )
+        for line in prepared.skipped:
+            notes.print(f"Left out: {line}", highlight=False, markup=False)
+        if options["dry_run"]:
+            _report(prepared.job, prepared, options, sent=0)
+            return None
+        _upload(stack, store, prepared, quiet=options["quiet"])
+    _send(stack, store, prepared.job, prepared.trials, quiet=options["quiet"])
+    _report(prepared.job, prepared, options, sent=len(prepared.trials))
+    return prepared.job
+
+
+def _resume(stack: Stack, options: Mapping[str, Any], given: set[str]) -> str:
+    """Send what an interrupted enqueue left; the job's name."""
+    allowed = {"resume", "stack", "wait", "as_json", "quiet"}
+    if others := sorted(given - allowed):
+        raise UsageError(f"--resume takes a job as it was planned; leave out {', '.join(others)}.")
+    job: str = options["resume"]
+    store = ObjectStore.of(stack)
+    unsent = unsent_trials(store, job)
+    _send(stack, store, job, unsent, quiet=options["quiet"])
+    if options["as_json"] and not options["wait"]:
+        typer.echo(json.dumps({"job": job, "sent": len(unsent)}))
+    elif not options["as_json"]:
+        output.print(f"Job {job}: {len(unsent)} trials that had not been sent are in the queue.", highlight=False)
+    return job
+
+
+def _upload(stack: Stack, store: ObjectStore, prepared: Prepared, *, quiet: bool) -> None:
+    """All that must be in place before the first message."""
+    with bars(disable=quiet) as progress:
+        bundles = progress.add_task("Uploading tasks", total=len(prepared.bundles))
+        upload_bundles(store, prepared.bundles, advance=lambda: progress.advance(bundles))
+        if stack.image_builder == "embedded" and prepared.images:
+            images = progress.add_task("Building images", total=len(prepared.images))
+            run_async(build_images(stack, prepared.images, advance=lambda: progress.advance(images)))
+    claim(store, prepared)
+
+
+def _send(stack: Stack, store: ObjectStore, job: str, trials: Sequence[PlannedTrial], *, quiet: bool) -> None:
+    with bars(disable=quiet) as progress:
+        bar = progress.add_task("Enqueueing", total=len(trials))
+        send(store, Queue.trials(stack), job, trials, advance=lambda: progress.advance(bar))
+
+
+def _report(job: str, prepared: Prepared, options: Mapping[str, Any], *, sent: int) -> None:
+    if options["as_json"]:
+        if not options["wait"] or options["dry_run"]:
+            facts = {"job": job, "trials": len(prepared.trials), "tasks": prepared.tasks, "sent": sent}
+            typer.echo(json.dumps({**facts, "skipped": prepared.skipped, "dry_run": options["dry_run"]}))
+        return
+    what = f"{len(prepared.trials)} trials of {prepared.tasks} tasks"
+    if options["dry_run"]:
+        output.print(f"{what} can run; nothing was enqueued (--dry-run).", highlight=False)
+        return
+    where = stack_argument(options["stack"])
+    output.print(f"Job {job}: {what} are in the queue.", highlight=False)
+    if not options["wait"]:
+        output.print(f"  harbor-aws status {job} --watch{where}", highlight=False, soft_wrap=True)
+        output.print(f"  harbor-aws fetch {job}{where}", highlight=False, soft_wrap=True)
+
+
+def _wait(stack: Stack, job: str, *, as_json: bool) -> None:
+    """Follow, fetch, show; exits with 1 unless every trial has a result."""
+    stranded: StrandedError | None = None
+    try:
+        follow_job(stack, job, console=notes)
+    except StrandedError as error:
+        stranded = error
+    except KeyboardInterrupt:
+        notes.print(f"The job goes on: `harbor-aws status {job} --watch`, `harbor-aws fetch {job}`.", highlight=False)
+        raise
+    fetched = fetch_job(stack, job)
+    if as_json:
+        typer.echo(json.dumps({"job": job, **summary(fetched)}))
+    else:
+        print_job_results_tables(fetched.result)
+        output.print(f"Results in {fetched.directory}", highlight=False, soft_wrap=True)
+    if stranded:
+        raise stranded
+    if fetched.present < fetched.total:
+        missing = fetched.total - fetched.present
+        notes.print(f"{missing} of {fetched.total} trials are dead letters: `harbor-aws status {job}` says why.")
+        raise typer.Exit(FAILED)
+
+
+def _signature() -> inspect.Signature:
+    own = inspect.signature(_own_options, eval_str=True).parameters.values()
+    return inspect.Signature([*own, *harbor_flags()], return_annotation=None)
+
+
+enqueue.__signature__ = _signature()  # type: ignore[attr-defined]  # what Typer reads the options from
+enqueue.__annotations__ = {name: parameter.annotation for name, parameter in _signature().parameters.items()}

@@ -1,0 +1,86 @@
+"""``harbor-aws fetch``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003 - Typer reads it at run time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from harbor_aws.infra.objects import ObjectStore
+from harbor_aws.producer.cli.options import JsonOption, StackOption, chosen_stack, notes, output
+from harbor_aws.producer.fetch import Fetched, JobFetcher
+
+if TYPE_CHECKING:
+    from harbor_aws.infra.stack import Stack
+
+
+def fetch(
+    job: Annotated[str, typer.Argument(help="The job's name.")],
+    *,
+    jobs_directory: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Directory of jobs that the job's own directory goes into (default: as enqueued, or 'jobs').",
+            show_default=False,
+        ),
+    ] = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a job's results as a job directory of Harbor's; again at any time, for what is new.
+
+    Examples:
+
+        harbor-aws fetch 2026-11-22__12-00-00
+
+        harbor-aws fetch nightly -o results && harbor view results
+
+        harbor job resume -p results/nightly
+    """
+    fetched = fetch_job(chosen_stack(stack), job, jobs_directory=jobs_directory)
+    if as_json:
+        typer.echo(json.dumps(summary(fetched)))
+        return
+    output.print(
+        f"{fetched.new} new, {fetched.present} of {fetched.total} results in {fetched.directory}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def fetch_job(stack: Stack, job: str, *, jobs_directory: Path | None = None) -> Fetched:
+    """Fetch a job, showing progress."""
+    with bars() as progress:
+        bar = progress.add_task("Fetching", total=None)
+        return JobFetcher(ObjectStore.of(stack), job, jobs_directory=jobs_directory).fetch(
+            on_total=lambda total: progress.update(bar, total=total), on_trial=lambda: progress.advance(bar)
+        )
+
+
+def summary(fetched: Fetched) -> dict[str, object]:
+    """A fetch as JSON."""
+    return {
+        "directory": str(fetched.directory),
+        "fetched": fetched.new,
+        "present": fetched.present,
+        "trials": fetched.total,
+    }
+
+
+def bars(*, disable: bool = False) -> Progress:
+    """Progress bars on stderr."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=notes,
+        transient=True,
+        disable=disable,
+    )

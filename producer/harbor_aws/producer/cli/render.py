@@ -1,0 +1,111 @@
+"""A job's state as tables for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from harbor_aws.producer.overview import QUEUED
+from harbor_aws.producer.state import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from harbor_aws.producer.jobs import JobSummary
+    from harbor_aws.producer.overview import FlyingTrial, Overview
+    from harbor_aws.producer.stackview import StackView
+
+_SHOWN_TRIALS = 20
+"""Rows of a table of trials; the rest is counted."""
+
+_ORDER = (QUEUED, *Phase)
+
+
+def job_view(overview: Overview, stack: StackView | None = None) -> RenderableType:
+    """All that ``status JOB`` shows."""
+    parts: list[RenderableType] = [
+        Text(f"{overview.job}: {overview.committed} of {overview.trials} trials have a result")
+    ]
+    parts.append(_counts(overview))
+    if stack:
+        parts.append(Text(stack_line(stack)))
+    if overview.rewards:
+        parts.append(_rewards(overview))
+    if overview.exceptions:
+        parts.append(_exceptions(overview))
+    for title, trials in (("In flight", overview.in_flight), ("To be tried again", overview.waiting)):
+        if trials:
+            parts.append(_trials(title, trials))
+    if overview.dead:
+        parts.append(_trials("Dead letters", overview.dead))
+    return Group(*parts)
+
+
+def jobs_view(jobs: Sequence[JobSummary], stack: StackView) -> RenderableType:
+    """All that ``status`` shows."""
+    table = Table("Job", "Enqueued", title="Jobs", title_justify="left")
+    for heading in ("Trials", "Queued", "Begun", "Committed"):
+        table.add_column(heading, justify="right")
+    for job in jobs:
+        when = job.enqueued_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        table.add_row(job.job, when, *map(str, (job.trials, job.queued, job.begun, job.committed)))
+    return Group(table if jobs else Text("No jobs yet."), Text(stack_line(stack)))
+
+
+def stack_line(stack: StackView) -> str:
+    """Queue, dead letters and workers in one line."""
+    workers = f"{stack.workers.ready} of {stack.workers.desired} ready" if stack.workers else "unknown"
+    return (
+        f"Queue: {stack.queue.visible + stack.queue.delayed} waiting, {stack.queue.in_flight} with workers · "
+        f"Dead letters: {stack.dead_letters} · Workers: {workers}"
+    )
+
+
+def _counts(overview: Overview) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    present = [phase for phase in _ORDER if overview.phases.get(phase)]
+    for phase in present:
+        table.add_column(str(phase), justify="right")
+    table.add_row(*(str(overview.phases[phase]) for phase in present))
+    return table
+
+
+def _rewards(overview: Overview) -> Table:
+    table = Table("Agent and dataset", title="Rewards so far", title_justify="left")
+    table.add_column("Results", justify="right")
+    table.add_column("Rewards", justify="right")
+    for key, rewards in overview.rewards.items():
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in rewards.mean.items())
+        table.add_row(key, str(rewards.results), shown)
+    return table
+
+
+def _exceptions(overview: Overview) -> Table:
+    table = Table("Exception", title="Failures that are results", title_justify="left")
+    table.add_column("Trials", justify="right")
+    for exception, trials in sorted(overview.exceptions.items()):
+        table.add_row(exception, str(trials))
+    return table
+
+
+def _trials(title: str, trials: Sequence[FlyingTrial]) -> Table:
+    more = f" ({len(trials) - _SHOWN_TRIALS} more)" if len(trials) > _SHOWN_TRIALS else ""
+    table = Table("Trial", "Phase", "Attempt", "Age", "Pod", title=title + more, title_justify="left")
+    with_reasons = any(trial.reason for trial in trials)
+    if with_reasons:
+        table.add_column("Reason")
+    for trial in trials[:_SHOWN_TRIALS]:
+        row = [trial.trial, str(trial.phase), str(trial.attempt), _age(trial.age_seconds), trial.pod or "–"]
+        table.add_row(*map(Text, [*row, *([trial.reason or ""] if with_reasons else [])]))
+    return table
+
+
+def _age(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

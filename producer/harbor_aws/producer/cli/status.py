@@ -1,0 +1,96 @@
+"""``harbor-aws status``."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.live import Live
+
+from harbor_aws.infra.objects import ObjectStore
+from harbor_aws.infra.queues import Queue
+from harbor_aws.producer.cli.options import JsonOption, StackOption, chosen_stack, output
+from harbor_aws.producer.cli.render import job_view, jobs_view
+from harbor_aws.producer.follow import INTERVAL_SECONDS, follow
+from harbor_aws.producer.jobs import list_jobs
+from harbor_aws.producer.overview import JobReader, Overview
+from harbor_aws.producer.stackview import StackReader
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harbor_aws.infra.stack import Stack
+    from harbor_aws.producer.jobs import JobSummary
+    from harbor_aws.producer.stackview import StackView
+
+
+def status(
+    job: Annotated[str | None, typer.Argument(help="A job's name; without it, the jobs.", show_default=False)] = None,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again until every trial has ended.")] = False,
+    last: Annotated[int, typer.Option("--last", min=1, help="How many jobs to list.")] = 20,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where a job stands: trials by phase, those in flight, rewards so far, failures, dead letters, workers.
+
+    Examples:
+
+        harbor-aws status
+
+        harbor-aws status nightly --watch
+
+        harbor-aws status nightly --json | jq .phases
+    """
+    chosen = chosen_stack(stack)
+    if job is None:
+        _show_jobs(chosen, last=last, watch=watch, as_json=as_json)
+    elif watch:
+        follow_job(chosen, job, console=output, as_json=as_json)
+    else:
+        overview, view = JobReader(ObjectStore.of(chosen), job).read(), StackReader(chosen).read()
+        if as_json:
+            typer.echo(_json(overview, view))
+        else:
+            output.print(job_view(overview, view))
+
+
+def follow_job(stack: Stack, job: str, *, console: Console, as_json: bool = False) -> Overview:
+    """Show a job until every trial has ended; as JSON, one line a look.
+
+    Raises:
+        StrandedError: the rest will never end by itself.
+    """
+    reader, stack_reader, queue = JobReader(ObjectStore.of(stack), job), StackReader(stack), Queue.trials(stack)
+    if as_json:
+        return follow(reader, queue, on_look=lambda overview: typer.echo(_json(overview, stack_reader.read())))
+    with Live(console=console, auto_refresh=False) as live:
+        return follow(
+            reader,
+            queue,
+            on_look=lambda overview: live.update(job_view(overview, stack_reader.read()), refresh=True),
+        )
+
+
+def _show_jobs(stack: Stack, *, last: int, watch: bool, as_json: bool) -> None:
+    store, stack_reader = ObjectStore.of(stack), StackReader(stack)
+    if as_json:
+        typer.echo(_jobs_json(list_jobs(store, limit=last), stack_reader.read()))
+        return
+    if not watch:
+        output.print(jobs_view(list_jobs(store, limit=last), stack_reader.read()))
+        return
+    with Live(console=output, auto_refresh=False) as live:
+        while True:
+            live.update(jobs_view(list_jobs(store, limit=last), stack_reader.read()), refresh=True)
+            time.sleep(INTERVAL_SECONDS)
+
+
+def _json(overview: Overview, view: StackView) -> str:
+    return json.dumps({**overview.model_dump(mode="json"), "stack": view.model_dump(mode="json")})
+
+
+def _jobs_json(jobs: list[JobSummary], view: StackView) -> str:
+    return json.dumps({"jobs": [job.model_dump(mode="json") for job in jobs], "stack": view.model_dump(mode="json")})

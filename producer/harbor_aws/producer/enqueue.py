@@ -1,0 +1,185 @@
+"""Sends a prepared job: bundles, images, the plan, and last the messages.
+
+Nothing is on the queue before everything that its trials need is in place. The plan is the job's claim on its name, and
+all that is needed to go on after an interruption.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from itertools import batched
+from typing import TYPE_CHECKING
+
+from harbor_aws.infra.errors import HarborAwsError, UsageError
+from harbor_aws.infra.layout import PLAN_NAME, bundle_key, job_key, results_prefix, states_prefix, trial_of
+from harbor_aws.infra.queues import BATCH_ENTRIES, OutgoingMessage
+from harbor_aws.producer.celery_message import encode
+from harbor_aws.producer.metrics import METRICS_NAME, dump_metrics
+from harbor_aws.producer.planfile import dump_plan, load_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from harbor_aws.infra.objects import ObjectStore
+    from harbor_aws.infra.queues import Queue
+    from harbor_aws.infra.stack import Stack
+    from harbor_aws.producer.plan import Prepared
+    from harbor_aws.producer.planfile import PlannedTrial
+
+    type Advance = Callable[[], None]
+    """Called each time one more of what was to be done is done; from any thread."""
+
+SENT_NAME = "sent.json"
+"""The names of the trials whose messages were sent, beside the job's plan; written whenever sending ends."""
+
+_UPLOADS_AT_ONCE = 8
+_BATCHES_AT_ONCE = 8
+_BUILDS_AT_ONCE = 2
+
+
+class ImageBuildError(HarborAwsError):
+    """The images of some environments could not be built; nothing was enqueued."""
+
+
+class InterruptedSendError(HarborAwsError):
+    """Sending ended early. What was sent will run; the rest is in the plan.
+
+    Attributes:
+        sent: messages that were sent.
+        total: messages that were to be sent.
+    """
+
+    def __init__(self, job: str, *, sent: int, total: int, cause: BaseException) -> None:
+        why = "interrupted" if isinstance(cause, KeyboardInterrupt) else f"stopped ({cause})"
+        super().__init__(
+            f"Sending was {why}: {sent} of {total} trials are in the queue and will run. "
+            f"Send the rest with `harbor-aws enqueue --resume {job}`."
+        )
+        self.sent = sent
+        self.total = total
+
+
+def ensure_name_is_free(store: ObjectStore, job: str) -> None:
+    """Raise :class:`UsageError` if there is a job of this name."""
+    if store.exists(job_key(job, PLAN_NAME)):
+        raise _taken(job)
+
+
+def upload_bundles(store: ObjectStore, bundles: dict[str, Path], *, advance: Advance) -> int:
+    """Upload the bundles that the bucket lacks; how many those were."""
+
+    def upload(digest: str, archive: Path) -> bool:
+        key = bundle_key(digest)
+        missing = not store.exists(key)
+        if missing:
+            store.upload(key, archive)
+        advance()
+        return missing
+
+    with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as pool:
+        return sum(pool.map(lambda item: upload(*item), bundles.items()))
+
+
+async def build_images(stack: Stack, images: dict[str, Path], *, advance: Advance) -> None:
+    """Build every image that does not exist yet.
+
+    Raises:
+        ImageBuildError: some builds failed; all of them are named.
+    """
+    from harbor_aws.infra.images import build_image
+
+    slots = asyncio.Semaphore(_BUILDS_AT_ONCE)
+
+    async def build(content_hash: str, context: Path) -> str | None:
+        async with slots:
+            try:
+                await build_image(stack.trials, image=f"{stack.image_repository}:{content_hash}", context=context)
+            except HarborAwsError as error:
+                return f"{context}: {error}"
+            finally:
+                advance()
+        return None
+
+    outcomes = await asyncio.gather(*(build(content_hash, context) for content_hash, context in images.items()))
+    if failures := [outcome for outcome in outcomes if outcome]:
+        raise ImageBuildError("\n".join([f"Nothing was enqueued: {len(failures)} image(s) were not built.", *failures]))
+
+
+def claim(store: ObjectStore, prepared: Prepared) -> None:
+    """Write the plan, which makes the job, and what Harbor wants to know of it.
+
+    Raises:
+        UsageError: somebody else has the name.
+    """
+    if not store.put_if_absent(job_key(prepared.job, PLAN_NAME), dump_plan(prepared.trials)):
+        raise _taken(prepared.job)
+    store.put(job_key(prepared.job, METRICS_NAME), dump_metrics(prepared.metrics))
+    store.put(job_key(prepared.job, "lock.json"), prepared.lock.model_dump_json(exclude_none=True).encode())
+    store.put(job_key(prepared.job, "config.json"), prepared.config.model_dump_json(exclude_defaults=True).encode())
+
+
+def unsent_trials(store: ObjectStore, job: str) -> list[PlannedTrial]:
+    """What of an interrupted enqueue has not been sent, as far as the bucket tells: no note of it, no state, no result.
+
+    After a crash that left no note, a trial that waits in the queue is sent a second time, which is harmless.
+
+    Raises:
+        UsageError: there is no such job, or it was interrupted before it was complete.
+    """
+    plan = load_plan(store, job)
+    if not store.exists(job_key(job, "config.json")):
+        raise UsageError(
+            f"The enqueueing of {job!r} was interrupted before anything was sent; enqueue it again under another name."
+        )
+    known = {trial_of(row.key) for prefix in (states_prefix(job), results_prefix(job)) for row in store.list(prefix)}
+    known |= _sent(store, job)
+    return [trial for trial in plan if trial.trial not in known]
+
+
+def send(store: ObjectStore, queue: Queue, job: str, trials: Sequence[PlannedTrial], *, advance: Advance) -> None:
+    """Put the first message of each trial on the queue, and note which were sent.
+
+    Raises:
+        InterruptedSendError: not all could be sent.
+    """
+    sent: set[str] = set()
+    pool = ThreadPoolExecutor(_BATCHES_AT_ONCE)
+    try:
+        batches = batched(trials, BATCH_ENTRIES)
+        sending = [pool.submit(_send_batch, queue, job, batch, sent, advance) for batch in batches]
+        for batch in as_completed(sending):
+            batch.result()
+    except (KeyboardInterrupt, HarborAwsError) as error:
+        pool.shutdown(cancel_futures=True)
+        with suppress(HarborAwsError):  # without the note some are sent twice, which is harmless
+            _note(store, job, sent)
+        raise InterruptedSendError(job, sent=len(sent), total=len(trials), cause=error) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+    _note(store, job, sent)
+
+
+def _taken(job: str) -> UsageError:
+    return UsageError(
+        f"There is a job {job!r} on this stack already; choose another --job-name, or send what it lacks with "
+        f"`harbor-aws enqueue --resume {job}`."
+    )
+
+
+def _send_batch(queue: Queue, job: str, trials: Sequence[PlannedTrial], sent: set[str], advance: Advance) -> None:
+    queue.send([OutgoingMessage(body=encode(trial.message(job))) for trial in trials])
+    sent.update(trial.trial for trial in trials)
+    for _ in trials:
+        advance()
+
+
+def _sent(store: ObjectStore, job: str) -> set[str]:
+    return set(json.loads(store.get(job_key(job, SENT_NAME)) or b"[]"))
+
+
+def _note(store: ObjectStore, job: str, sent: set[str]) -> None:
+    store.put(job_key(job, SENT_NAME), json.dumps(sorted(sent | _sent(store, job))).encode())

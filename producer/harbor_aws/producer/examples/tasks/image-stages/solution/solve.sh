@@ -1,0 +1,2 @@
+#!/bin/sh
+lookup s | wc -l > answer.txt

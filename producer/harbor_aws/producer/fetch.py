@@ -1,0 +1,204 @@
+"""A job's results as a job directory of Harbor's: ``harbor view`` shows it, ``harbor job resume`` goes on with it.
+
+Harbor recognizes a finished trial by its configuration being equal to the planned one, so what the worker wrote with
+its own paths is rewritten as if the trial had run here. A trial's directory appears whole or not at all; one that is
+here is never fetched again, since a result is committed once.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from harbor.models.job.config import JobConfig
+from harbor.models.job.lock import JobLock
+from harbor.models.job.result import JobResult
+from harbor.models.trial.result import TrialResult
+
+from harbor_aws.infra.errors import UsageError
+from harbor_aws.infra.layout import job_key, result_key, results_prefix, trial_of
+from harbor_aws.producer.aggregate import aggregate
+from harbor_aws.producer.bundle import unpack_attempt
+from harbor_aws.producer.metrics import METRICS_NAME
+from harbor_aws.producer.planfile import load_plan
+from harbor_aws.producer.portable import canonical_trial_config
+from harbor_aws.producer.state import CommittedResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harbor.models.job.lock import TrialLock
+
+    from harbor_aws.infra.objects import ObjectStore
+    from harbor_aws.producer.planfile import PlannedTrial
+
+    type Pair = tuple[PlannedTrial, TrialLock]
+
+_FETCHES_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A job's directory after a fetch."""
+
+    directory: Path
+    new: int
+    """Trials that this fetch brought."""
+    result: JobResult
+    """Harbor's result of the job as far as it goes, its trials' results included."""
+
+    @property
+    def present(self) -> int:
+        """Trials that are there now."""
+        return len(self.result.trial_results)
+
+    @property
+    def total(self) -> int:
+        """Trials of the job's plan."""
+        return int(self.result.n_total_trials)
+
+
+class JobFetcher:
+    """Fetches one job into ``jobs_directory / job``."""
+
+    def __init__(self, store: ObjectStore, job: str, *, jobs_directory: Path | None = None) -> None:
+        """``jobs_directory`` is the one that the job was enqueued with unless given; a relative one counts from here.
+
+        Raises:
+            UsageError: there is no such job.
+        """
+        self._store = store
+        self._job = job
+        config = JobConfig.model_validate_json(self._job_file("config.json"))
+        jobs_directory = (jobs_directory or config.jobs_dir).expanduser().resolve()
+        self._config = config.model_copy(update={"jobs_dir": jobs_directory})
+        self.directory = jobs_directory / job
+
+    def fetch(self, *, on_total: Callable[[int], None], on_trial: Callable[[], None]) -> Fetched:
+        """Bring what is committed and not here yet.
+
+        Args:
+            on_total: called once with the number of trials to bring.
+            on_trial: called for each that has arrived.
+        """
+        committed = {trial_of(row.key) for row in self._store.list(results_prefix(self._job))}
+        here = {trial for trial in committed if (self.directory / trial / "result.json").is_file()}
+        on_total(len(committed) - len(here))
+        if committed == here and (known := self._known_result(here)):
+            return Fetched(self.directory, new=0, result=known)
+        lock = JobLock.model_validate_json(self._job_file("lock.json"))
+        pairs = list(zip(load_plan(self._store, self._job), lock.trials, strict=True))
+        if here and not self._is_canonical():
+            for pair in pairs:
+                if pair[0].trial in here:
+                    self._canonicalize(pair, self._read_result(self.directory / pair[0].trial), self.directory)
+        self._write_job_files(lock)
+        wanted = [pair for pair in pairs if pair[0].trial in committed - here]
+        retries = self._retries_before() + self._fetch_trials(wanted, on_trial)
+        arrived = [trial.trial for trial, _ in pairs if trial.trial in committed]
+        result = aggregate(
+            [self._read_result(self.directory / trial) for trial in arrived],
+            job_id=UUID(pairs[0][0].trial_config["job_id"]),
+            config=self._config,
+            lock=lock,
+            metrics=self._job_file(METRICS_NAME),
+            retries=retries,
+        )
+        _write(self.directory / "result.json", result.model_dump_json(indent=4, exclude={"trial_results"}))
+        return Fetched(self.directory, new=len(wanted), result=result)
+
+    def _job_file(self, name: str) -> bytes:
+        body = self._store.get(job_key(self._job, name))
+        if body is None:
+            raise UsageError(f"There is no job {self._job!r} on this stack; `harbor-aws status` lists them.")
+        return body
+
+    def _known_result(self, here: set[str]) -> JobResult | None:
+        """The job's result as an earlier fetch wrote it, if nothing has changed since."""
+        path = self.directory / "result.json"
+        if not path.is_file() or not self._is_canonical():
+            return None
+        result = JobResult.model_validate_json(path.read_bytes())
+        if result.stats.n_completed_trials != len(here):
+            return None
+        trials = [self._read_result(self.directory / trial) for trial in sorted(here)]
+        return result.model_copy(update={"trial_results": trials})
+
+    def _is_canonical(self) -> bool:
+        path = self.directory / "config.json"
+        return path.is_file() and path.read_text() == self._config_text()
+
+    def _config_text(self) -> str:
+        return str(self._config.model_dump_json(indent=4, exclude_defaults=True))
+
+    def _retries_before(self) -> int:
+        path = self.directory / "result.json"
+        return JobResult.model_validate_json(path.read_bytes()).stats.n_retries if path.is_file() else 0
+
+    def _write_job_files(self, lock: JobLock) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        _write(self.directory / "lock.json", lock.model_dump_json(indent=4, exclude_none=True))
+        _write(self.directory / "config.json", self._config_text())
+
+    def _fetch_trials(self, wanted: list[Pair], on_trial: Callable[[], None]) -> int:
+        """Bring trials at once; how many attempts beyond the first they took."""
+        retries = 0
+        with (
+            tempfile.TemporaryDirectory(prefix=f".{self._job}-", dir=self.directory.parent) as temporary,
+            ThreadPoolExecutor(_FETCHES_AT_ONCE) as pool,
+        ):
+            fetching = [pool.submit(self._fetch_trial, pair, Path(temporary)) for pair in wanted]
+            try:
+                for trial in as_completed(fetching):
+                    retries += trial.result().attempt - 1
+                    on_trial()
+            finally:
+                pool.shutdown(cancel_futures=True)
+        return retries
+
+    def _fetch_trial(self, pair: Pair, temporary: Path) -> CommittedResult:
+        trial = pair[0].trial
+        body = self._store.get(result_key(self._job, trial))
+        assert body is not None  # noqa: S101 - it was listed, and a result is never removed
+        committed = CommittedResult.model_validate_json(body)
+        archive = temporary / f"{trial}.tar.zst"
+        self._store.download(committed.archive, archive)
+        unpack_attempt(archive, temporary / trial)
+        archive.unlink()
+        self._canonicalize(pair, TrialResult.model_validate(committed.result), temporary)
+        target = self.directory / trial
+        if target.exists():  # without a result: what Harbor, too, would remove
+            shutil.rmtree(target)
+        (temporary / trial).rename(target)
+        return committed
+
+    def _canonicalize(self, pair: Pair, result: TrialResult, parent: Path) -> None:
+        """Rewrite what names paths in the trial's directory below ``parent``, as if the trial had run here."""
+        planned, lock = pair
+        config = canonical_trial_config(planned.trial_config, trials_directory=self.directory)
+        canonical = result.model_copy(
+            update={
+                "config": config,
+                "task_id": config.task.get_task_id(),
+                "trial_uri": (self.directory / planned.trial).as_uri(),
+            }
+        )
+        directory = parent / planned.trial
+        _write(directory / "config.json", config.model_dump_json(indent=4, exclude_defaults=True))
+        _write(directory / "lock.json", lock.model_dump_json(indent=4, exclude_none=True))
+        _write(directory / "result.json", canonical.model_dump_json(indent=4))
+
+    def _read_result(self, directory: Path) -> TrialResult:
+        return TrialResult.model_validate_json((directory / "result.json").read_bytes())
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)

@@ -1,0 +1,160 @@
+"""Whether this backend can run a task: one Linux container of a Fargate size, with the network that everybody has.
+
+Reads the task's directory; nothing else is touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harbor.constants import MAIN_SERVICE_NAME
+from harbor.environments.definition import COMPOSE_FILE_NAME, DOCKERFILE_NAME, has_agent_environment_definition
+from harbor.models.agent.name import AgentName
+from harbor.models.task.config import ArtifactConfig, EnvironmentConfig, NetworkMode, TaskOS
+from harbor.models.task.verifier_mode import resolve_verifier_environment_definition
+from harbor.models.trial.config import ResourceMode
+from harbor.utils.env import get_required_host_vars
+
+from harbor_aws.infra.errors import PermanentError
+from harbor_aws.infra.fargate import size_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from harbor.models.job.config import JobConfig
+    from harbor.models.task.config import AgentConfig, TaskConfig, VerifierConfig
+    from harbor.models.task.task import Task
+    from harbor.models.trial.config import EnvironmentConfig as EnvironmentOptions
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnvironment:
+    """A container that a task needs: the agent's, or a separate verifier's."""
+
+    label: str
+    config: EnvironmentConfig
+    directory: Path
+
+    @property
+    def is_built(self) -> bool:
+        """Whether its image comes from the Dockerfile, and not from a registry."""
+        return not self.config.docker_image and (self.directory / DOCKERFILE_NAME).is_file()
+
+
+def task_environments(task: Task, *, verify: bool) -> list[TaskEnvironment]:
+    """Every container that a trial of the task starts, the agent's first."""
+    environments = [TaskEnvironment("environment", task.config.environment, task.paths.environment_dir)]
+    for step in (task.config.steps or [None]) if verify else []:
+        definition = resolve_verifier_environment_definition(task.config, task.paths, step)
+        if definition is not None:
+            environments.append(TaskEnvironment("verifier's environment", definition.config, definition.directory))
+    return environments
+
+
+def unsupported_reasons(task: Task, *, options: EnvironmentOptions, verify: bool) -> list[str]:
+    """Why this backend cannot run ``task`` with the job's environment ``options``; empty if it can."""
+    reasons = [
+        reason
+        for environment in task_environments(task, verify=verify)
+        for reason in _environment_reasons(environment, options)
+    ]
+    reasons += _network_reasons(task.config)
+    reasons += _service_reasons(task.config)
+    return list(dict.fromkeys(reasons))
+
+
+def unset_variable_reasons(task: Task, *, config: JobConfig, environ: Mapping[str, str]) -> list[str]:
+    """Which ``${VAR}`` of the task have no value and no default, the job's own settings applied."""
+    wanted = {
+        "environment": _without(task.config.environment.env, config.environment.env),
+        "verifier": {} if config.verifier.disable else _without(_verifier_env(task.config), config.verifier.env),
+        "solution": task.config.solution.env if _has_oracle(config) else {},
+    }
+    return [
+        f"[{section}.env] {unset_variable(name)}"
+        for section, env in wanted.items()
+        for name in unset_variables(env, environ)
+    ]
+
+
+def unset_variables(env: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
+    """The names that ``env`` refers to as ``${NAME}`` without a default and that ``environ`` lacks."""
+    return [name for name, default in get_required_host_vars(dict(env)) if default is None and name not in environ]
+
+
+def unset_variable(name: str) -> str:
+    return f"needs ${{{name}}}, which is not set: export it here and to the workers"
+
+
+def _environment_reasons(environment: TaskEnvironment, options: EnvironmentOptions) -> Iterator[str]:
+    config, label = environment.config, environment.label
+    if (environment.directory / COMPOSE_FILE_NAME).is_file():
+        compose = f"{environment.directory.name}/{COMPOSE_FILE_NAME}"
+        yield f"its {label} needs docker compose ({compose}); a trial here is one container"
+    elif not has_agent_environment_definition(environment.directory, docker_image=config.docker_image):
+        yield f"its {label} has neither docker_image nor {environment.directory.name}/{DOCKERFILE_NAME}"
+    if config.os == TaskOS.WINDOWS:
+        yield f"its {label} is Windows; Fargate pods on EKS are Linux"
+    if gpus := options.override_gpus if options.override_gpus is not None else config.gpus:
+        yield f"its {label} needs {gpus} GPU(s); Fargate has none"
+    if options.override_tpu or config.tpu:
+        yield f"its {label} needs a TPU; Fargate has none"
+    yield from _size_reasons(label, config, options)
+
+
+def _size_reasons(label: str, config: EnvironmentConfig, options: EnvironmentOptions) -> Iterator[str]:
+    cpus = options.override_cpus if options.override_cpus is not None else config.cpus
+    memory = options.override_memory_mb if options.override_memory_mb is not None else config.memory_mb
+    storage = options.override_storage_mb if options.override_storage_mb is not None else config.storage_mb
+    try:
+        size_for(
+            None if options.cpu_enforcement_policy == ResourceMode.IGNORE else cpus,
+            None if options.memory_enforcement_policy == ResourceMode.IGNORE else memory,
+            storage,
+        )
+    except PermanentError as error:
+        yield f"its {label} does not fit: {error}"
+
+
+def _network_reasons(config: TaskConfig) -> Iterator[str]:
+    for place, level in _network_levels(config):
+        if level.network_mode not in (None, NetworkMode.PUBLIC):
+            yield f"[{place}] asks for network_mode {level.network_mode.value!r}, which nothing here enforces yet"
+
+
+def _network_levels(config: TaskConfig) -> Iterator[tuple[str, EnvironmentConfig | AgentConfig | VerifierConfig]]:
+    yield "environment", config.environment
+    steps = [(f"steps.{step.name}.", step.agent, step.verifier) for step in config.steps or []]
+    for prefix, agent, verifier in [("", config.agent, config.verifier), *steps]:
+        yield f"{prefix}agent", agent
+        yield f"{prefix}verifier", verifier
+        if verifier.environment is not None:
+            yield f"{prefix}verifier.environment", verifier.environment
+
+
+def _service_reasons(config: TaskConfig) -> Iterator[str]:
+    artifacts = [*config.artifacts, *(entry for step in config.steps or [] for entry in step.artifacts)]
+    hooks = [*config.verifier.collect, *(hook for step in config.steps or [] for hook in step.verifier.collect)]
+    services = {entry.service for entry in artifacts if isinstance(entry, ArtifactConfig)} | {
+        hook.service for hook in hooks
+    }
+    if others := sorted(service for service in services if service not in (None, MAIN_SERVICE_NAME)):
+        yield f"it collects from docker compose services ({', '.join(others)}); a trial here is one container"
+
+
+def _verifier_env(config: TaskConfig) -> dict[str, str]:
+    verifiers = [config.verifier, *(step.verifier for step in config.steps or [])]
+    env: dict[str, str] = {}
+    for verifier in verifiers:
+        env |= verifier.env | (verifier.environment.env if verifier.environment else {})
+    return env
+
+
+def _without(env: Mapping[str, str], overridden: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name not in overridden}
+
+
+def _has_oracle(config: JobConfig) -> bool:
+    return any(agent.name == AgentName.ORACLE.value for agent in config.agents)

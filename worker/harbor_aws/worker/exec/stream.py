@@ -1,0 +1,130 @@
+"""One exec's WebSocket: bytes in, frames out."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+
+from harbor_aws.infra.cluster import PATIENCE_SECONDS, ObjectNotFoundError
+from harbor_aws.infra.errors import ExecError, InfrastructureError, PodGoneError
+from harbor_aws.worker.exec.channels import PROTOCOLS, decode, resize_frame, stdin_frames
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from harbor_aws.infra.cluster import Cluster
+    from harbor_aws.worker.exec.channels import Frame
+
+CONTAINER = "main"
+"""The name of a trial's one container."""
+
+HEARTBEAT_SECONDS = 30
+"""How often the other side is pinged; it has half of that to answer."""
+
+STALL_SECONDS = 300
+"""How long the remote process may take none of its stdin."""
+
+KEEP_ALIVE_SECONDS = 3600
+"""How long nothing may come before a frame is sent: container runtimes close a stream after four idle hours."""
+
+_CLOSE_SECONDS = 2
+
+
+class ExecStream:
+    """An exec in progress. Make it with :meth:`open`."""
+
+    def __init__(self, websocket: aiohttp.ClientWebSocketResponse, *, pod: str) -> None:
+        self._websocket = websocket
+        self._pod = pod
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        cluster: Cluster,
+        pod: str,
+        argv: Sequence[str],
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        heartbeat_seconds: float | None = HEARTBEAT_SECONDS,
+    ) -> AsyncIterator[Self]:
+        """Start a process in a pod's container, for the length of an ``async with``.
+
+        Leaving it closes the stream, which does not end the process: https://github.com/kubernetes/kubernetes/issues/89031
+
+        Args:
+            patience_seconds: how long a handshake that fails in a way that may pass is tried again. Nothing runs
+                before the handshake is done.
+            heartbeat_seconds: ``None`` where stdin may stall, since a server that waits for the process to read does
+                not answer pings either.
+
+        Raises:
+            PodGoneError: there is no such pod.
+            ExecError: the stream could not be opened.
+        """
+        query = [("container", CONTAINER), ("stdin", "true"), ("stdout", "true"), ("stderr", "true")]
+        query += [("command", argument) for argument in argv]
+        try:
+            websocket = await cluster.open_websocket(
+                f"{cluster.pods_path}/{pod}/exec",
+                query=query,
+                protocols=PROTOCOLS,
+                heartbeat_seconds=heartbeat_seconds,
+                patience_seconds=patience_seconds,
+            )
+        except ObjectNotFoundError as error:
+            raise PodGoneError(f"Pod {pod} does not exist any more.", pod=pod, reason="NotFound") from error
+        except InfrastructureError as error:
+            raise ExecError(f"No command could be started in pod {pod}: {error}") from error
+        try:
+            if websocket.protocol not in PROTOCOLS:
+                raise ExecError(f"The cluster speaks none of {', '.join(PROTOCOLS)}, but {websocket.protocol!r}.")
+            yield cls(websocket, pod=pod)
+        finally:
+            await _close(websocket)
+
+    async def send(self, data: bytes) -> None:
+        """Write to the process's stdin; waits while it does not read.
+
+        Raises:
+            ExecError: the stream is cut, or the process reads nothing for :data:`STALL_SECONDS`.
+        """
+        try:
+            for frame in stdin_frames(data):
+                async with asyncio.timeout(STALL_SECONDS):
+                    await self._websocket.send_bytes(frame)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ExecError(f"The stream into pod {self._pod} was cut: {error!r}") from error
+
+    async def receive(self) -> Frame:
+        """The next frame from the server, which may be its last word on :attr:`Channel.ERROR`.
+
+        Raises:
+            ExecError: the stream ended. Whatever the process did, this does not tell.
+        """
+        while True:
+            try:
+                message = await self._websocket.receive(timeout=KEEP_ALIVE_SECONDS)
+            except TimeoutError:
+                await self._websocket.send_bytes(resize_frame())
+                continue
+            if message.type == aiohttp.WSMsgType.BINARY:
+                frame = decode(message.data)
+                if frame is not None:
+                    return frame
+            elif message.type != aiohttp.WSMsgType.TEXT:
+                cause = self._websocket.exception()
+                detail = f": {cause!r}" if cause else f" (close code {self._websocket.close_code})"
+                raise ExecError(f"The stream from pod {self._pod} ended without a status{detail}.") from cause
+
+
+async def _close(websocket: aiohttp.ClientWebSocketResponse) -> None:
+    """Say goodbye, but never wait long for an answer."""
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await websocket.close()
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        pass  # nothing more is expected from it

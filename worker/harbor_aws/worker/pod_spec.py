@@ -1,0 +1,143 @@
+"""The manifest of a trial's pod. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harbor_aws.worker.exec.stream import CONTAINER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harbor_aws.infra.fargate import FargateSize
+
+MANAGED_BY = "harbor-aws"
+PREFIX = "harbor-aws/"
+
+GRACE_SECONDS = 2
+"""``terminationGracePeriodSeconds``: the container's first process ends at once when told to."""
+
+NAME_LIMIT = 63
+"""Characters of a label's value, and of a pod's name that is its host name too (RFC 1123)."""
+
+WAIT_COMMAND = ("sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done")
+"""Only waits, reaps what is left to it, and ends at once on TERM. ``sleep infinity`` is not known everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodOwner:
+    """Whose pod it is; see :class:`~harbor_aws.worker.attempt.Attempt`."""
+
+    job: str
+    trial: str
+    attempt_id: str
+    worker: str
+    session: str
+    """Harbor's session_id: one trial may have a pod for its agent and others for its verifiers."""
+
+    @property
+    def role(self) -> str:
+        return "verifier" if "__verifier" in self.session else "agent"
+
+    @property
+    def pod_name(self) -> str:
+        """Unique per attempt and environment, and the same whenever it is asked for."""
+        identity = "\0".join((self.job, self.trial, self.attempt_id, self.session))
+        slug = re.sub(r"[^a-z0-9]+", "-", self.session.lower()).strip("-")
+        return _limited(slug or "trial", identity, always=True)
+
+
+def label_value(text: str) -> str:
+    """``text`` as a label's value: itself where that is allowed, otherwise cut and told apart by a digest."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")
+    return _limited(safe, text, always=safe != text)
+
+
+def owner_selector(*, job: str, trial: str) -> str:
+    """Selects all pods that any attempt at a trial made."""
+    return f"{PREFIX}job={label_value(job)},{PREFIX}trial={label_value(trial)}"
+
+
+def worker_selector(worker: str) -> str:
+    """Selects all pods that a worker process made."""
+    return f"{PREFIX}worker={label_value(worker)}"
+
+
+@dataclass(frozen=True, slots=True)
+class PodRequest:
+    """What an environment asks for."""
+
+    owner: PodOwner
+    image: str
+    size: FargateSize
+    deadline_seconds: int
+    cpus: float | None = None
+    """What the task itself says; ``None``: all of the size."""
+    memory_mib: int | None = None
+    """What the task itself says; ``None``: all of the size."""
+    storage_mib: int | None = None
+    """What the task itself says; ``None``: what every pod has."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def pod_manifest(request: PodRequest) -> dict[str, Any]:
+    """One container of the task's own image, as root, with nothing of the cluster's in it."""
+    owner = request.owner
+    names = {"job": owner.job, "trial": owner.trial, "attempt": owner.attempt_id, "worker": owner.worker}
+    resources = _resources(request)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": owner.pod_name,
+            "labels": {
+                "app.kubernetes.io/managed-by": MANAGED_BY,
+                f"{PREFIX}role": owner.role,
+                **{PREFIX + key: label_value(value) for key, value in names.items()},
+            },
+            "annotations": {
+                **{PREFIX + key: value for key, value in names.items()},
+                f"{PREFIX}session": owner.session,
+                **request.annotations,
+            },
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "activeDeadlineSeconds": request.deadline_seconds,
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "containers": [
+                {
+                    "name": CONTAINER,
+                    "image": request.image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": list(WAIT_COMMAND),
+                    "resources": {"requests": resources, "limits": resources},
+                    # Harbor makes directories and installs agents as root whatever the image's USER is; commands
+                    # that are not root's switch to their user inside.
+                    "securityContext": {"runAsUser": 0, "runAsGroup": 0},
+                }
+            ],
+        },
+    }
+
+
+def _resources(request: PodRequest) -> dict[str, str]:
+    """Requests, which are the limits too: Fargate knows no other kind, and a benchmark is comparable only so."""
+    cpu_millis = request.size.cpu_millis if request.cpus is None else round(request.cpus * 1000)
+    memory_mib = request.size.container_memory_mib if request.memory_mib is None else request.memory_mib
+    resources = {"cpu": f"{cpu_millis}m", "memory": f"{memory_mib}Mi"}
+    if request.storage_mib is not None:
+        resources["ephemeral-storage"] = f"{request.storage_mib}Mi"
+    return resources
+
+
+def _limited(text: str, identity: str, *, always: bool) -> str:
+    if not always and len(text) <= NAME_LIMIT:
+        return text
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
+    return f"{text[: NAME_LIMIT - len(digest) - 1].rstrip('._-')}-{digest}".lstrip("-")

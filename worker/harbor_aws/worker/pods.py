@@ -1,0 +1,328 @@
+"""This process's pods: made, watched by one watch, deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from harbor_aws.infra.cluster import Cluster, ObjectConflictError, ObjectNotFoundError, WatchExpiredError
+from harbor_aws.infra.errors import InfrastructureError, PodError, PodFailedError, PodGoneError, PodStartError
+from harbor_aws.worker.pod_spec import PREFIX, owner_selector, pod_manifest, worker_selector
+from harbor_aws.worker.pod_status import DOUBTFUL_REASONS, HOPELESS_REASONS, Reason, end_of, is_running, waiting_reason
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+    from harbor_aws.infra.stack import KubernetesAccess
+    from harbor_aws.worker.pod_spec import PodRequest
+
+logger = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+IMAGE_PATIENCE_SECONDS = 120.0
+"""How long a container may fail to be made, by an image that cannot be pulled for instance, before that is final."""
+
+_CREATION = f"{PREFIX}creation"
+_RECONNECT_SECONDS = 1.0
+_LAST_EVENTS = 5
+
+
+class Pod:
+    """A pod of ours, kept up to date by the keeper's watch.
+
+    Attributes:
+        name: its name.
+        uid: what tells it from another pod of its name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.uid: str | None = None
+        self._object: Json | None = None
+        self._changed = asyncio.Event()
+        self._ended: asyncio.Future[PodError] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended or was deleted."""
+        return self._ended.done()
+
+    @property
+    def object(self) -> Json:
+        """The newest object that is known."""
+        return self._object or {"metadata": {}}
+
+    def see(self, pod: Json) -> None:
+        """Take in a newer object of this name."""
+        uid = pod["metadata"]["uid"]
+        if self.uid is not None and uid != self.uid:
+            self.lose(Reason("Replaced", f"another pod ({uid}) has its name"))
+            return
+        if self.uid is not None and self._object is not None and _version(pod) < _version(self._object):
+            return
+        self.uid, self._object = uid, pod
+        end = end_of(pod)
+        if end is not None:
+            kind = PodGoneError if end.gone else PodFailedError
+            self._end(kind(f"Pod {self.name} ended: {end.reason}", pod=self.name, reason=end.reason.word))
+        self._tell()
+
+    def lose(self, reason: Reason) -> None:
+        """It does not exist any more."""
+        self._end(PodGoneError(f"Pod {self.name} is gone: {reason}", pod=self.name, reason=reason.word))
+        self._tell()
+
+    async def change(self) -> None:
+        """Wait until something is new about it."""
+        await self._changed.wait()
+
+    async def end(self) -> PodError:
+        """Wait until it is over; why it is."""
+        return await asyncio.shield(self._ended)
+
+    def _end(self, error: PodError) -> None:
+        if not self._ended.done():
+            self._ended.set_result(error)
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+class PodKeeper:
+    """All pods of this process: one connection pool, and one watch. Belongs to one event loop; see :meth:`open`.
+
+    Attributes:
+        cluster: the door to the cluster, for exec and transfers.
+        worker: this process's name, in its pods' labels.
+    """
+
+    def __init__(self, cluster: Cluster, *, worker: str) -> None:
+        self.cluster = cluster
+        self.worker = worker
+        self._pods: dict[str, Pod] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, access: KubernetesAccess, *, worker: str) -> AsyncIterator[Self]:
+        """Watch for the length of an ``async with``. Pods that are not deleted by then stay.
+
+        Raises:
+            UsageError: the kubeconfig cannot be used.
+            TransientError: the cluster does not answer.
+            PermanentError: the cluster refuses.
+        """
+        async with Cluster.open(access) as cluster:
+            keeper = cls(cluster, worker=worker)
+            watching = asyncio.create_task(keeper._watch(await keeper._list()), name="harbor-aws pod watch")
+            try:
+                yield keeper
+            finally:
+                watching.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watching
+
+    async def create(self, request: PodRequest) -> Pod:
+        """Create a pod, without waiting for it. A create whose answer was lost finds its own pod.
+
+        Raises:
+            TransientError: the cluster does not answer.
+            PermanentError: the cluster refuses the pod.
+        """
+        token = secrets.token_hex(8)
+        manifest = pod_manifest(request)
+        manifest["metadata"]["annotations"][_CREATION] = token
+        name = manifest["metadata"]["name"]
+        pod = self._pods[name] = Pod(name)
+        try:
+            try:
+                created = await self._post(manifest)
+            except ObjectConflictError:
+                created = await self.cluster.request("GET", f"{self.cluster.pods_path}/{name}")
+                if created["metadata"].get("annotations", {}).get(_CREATION) != token:
+                    raise
+        except BaseException:
+            del self._pods[name]
+            raise
+        pod.see(created)
+        return pod
+
+    async def wait_until_running(
+        self, pod: Pod, *, timeout_seconds: float, image_patience_seconds: float = IMAGE_PATIENCE_SECONDS
+    ) -> None:
+        """Wait until commands can be run in it.
+
+        Raises:
+            PodStartError: it ended before, or cannot start, or did not in time.
+            PodGoneError: it was deleted meanwhile.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_seconds
+        doubtful_since: float | None = None
+        while not is_running(pod.object) or pod.is_over:
+            if pod.is_over:
+                raise await self._start_error(pod, await pod.end())
+            reason = waiting_reason(pod.object) or Reason("Pending", "nothing is known to hold it up")
+            if reason.word not in DOUBTFUL_REASONS:
+                doubtful_since = None
+            elif doubtful_since is None:
+                doubtful_since = clock()
+            until = deadline if doubtful_since is None else min(deadline, doubtful_since + image_patience_seconds)
+            if reason.word in HOPELESS_REASONS or clock() >= until:
+                raise await self._named(_never_ran(pod, reason, after_seconds=timeout_seconds - (deadline - clock())))
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await pod.change()
+
+    async def while_running[T](self, pod: Pod, work: Coroutine[Any, Any, T]) -> T:
+        """Do something that needs the pod, and stop as soon as the pod is over.
+
+        Raises:
+            PodFailedError: its container ended.
+            PodGoneError: it was deleted.
+        """
+        working = asyncio.ensure_future(work)
+        ending = asyncio.ensure_future(pod.end())
+        try:
+            await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise await self._named(ending.result())
+            return await working
+        finally:
+            ending.cancel()
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    async def explanation(self, pod: Pod, *, within_seconds: float) -> PodError | None:
+        """Why the pod is over, if that turns out within a moment: a stream is cut before the watch tells why."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                return await self._named(await pod.end())
+        return None
+
+    async def delete(self, pod: Pod) -> None:
+        """Delete it, and forget it. One that is gone already is no error.
+
+        Raises:
+            TransientError: the cluster does not answer; the pod may be left.
+            PermanentError: the cluster refuses; the pod is left.
+        """
+        self._pods.pop(pod.name, None)
+        await self._delete(pod.name, uid=pod.uid)
+
+    async def delete_leftovers(self, *, job: str, trial: str) -> list[str]:
+        """Delete the pods that earlier attempts at a trial left, whichever worker made them; their names."""
+        left = await self.cluster.list_pods(selector=owner_selector(job=job, trial=trial))
+        names = [item["metadata"]["name"] for item in left["items"]]
+        for item in left["items"]:
+            await self._delete(item["metadata"]["name"], uid=item["metadata"]["uid"])
+        if names:
+            logger.info(
+                "Removed what earlier attempts at %s left: %s",
+                trial,
+                ", ".join(names),
+                extra={"action": "delete_leftovers", "job": job, "trial": trial},
+            )
+        return names
+
+    async def _post(self, manifest: Json) -> Json:
+        try:
+            return await self.cluster.request("POST", self.cluster.pods_path, body=manifest)
+        except ObjectNotFoundError:  # it is the namespace that is missing
+            await self.cluster.ensure_namespace()
+            return await self.cluster.request("POST", self.cluster.pods_path, body=manifest)
+
+    async def _delete(self, name: str, *, uid: str | None) -> None:
+        options: Json = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        with suppress(ObjectNotFoundError, ObjectConflictError):  # a conflict: another pod has the name now
+            await self.cluster.request("DELETE", f"{self.cluster.pods_path}/{name}", body=options)
+
+    async def _start_error(self, pod: Pod, error: PodError) -> PodError:
+        named = await self._named(error)
+        if isinstance(error, PodGoneError):
+            return named
+        return PodStartError(str(named), pod=pod.name, reason=error.reason)
+
+    async def _named[E: PodError](self, error: E) -> E:
+        """The error with the pod's last events in its message, where the cluster still has them."""
+        try:
+            answer = await self.cluster.request(
+                "GET",
+                f"/api/v1/namespaces/{self.cluster.namespace}/events",
+                query={"fieldSelector": f"involvedObject.name={error.pod}"},
+                patience_seconds=2,
+            )
+        except InfrastructureError:
+            return error
+        lines = [f"{event.get('reason')}: {event.get('message')}" for event in answer["items"][-_LAST_EVENTS:]]
+        if not lines:
+            return error
+        return type(error)(f"{error} Events: {'; '.join(lines)}", pod=error.pod, reason=error.reason)
+
+    async def _watch(self, version: str) -> None:
+        """See every change of our pods, for ever."""
+        while True:
+            try:
+                events = self.cluster.watch(
+                    self.cluster.pods_path,
+                    resource_version=version,
+                    query={"labelSelector": worker_selector(self.worker)},
+                )
+                async for event in events:
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    self._see(event)
+            except WatchExpiredError:
+                version = await self._list_again()
+            except InfrastructureError as error:
+                logger.warning("The watch on pods broke and is taken up again: %s", error, extra={"action": "watch"})
+                await asyncio.sleep(_RECONNECT_SECONDS)
+
+    def _see(self, event: Json) -> None:
+        metadata = event["object"]["metadata"]
+        pod = self._pods.get(metadata.get("name", ""))
+        if pod is None or event["type"] == "BOOKMARK":
+            return
+        if event["type"] != "DELETED":
+            pod.see(event["object"])
+        elif pod.uid in (None, metadata["uid"]):
+            pod.see(event["object"])
+            pod.lose(Reason("Deleted", "somebody deleted it"))
+
+    async def _list(self) -> str:
+        """Compare all of our pods with what the cluster has; the resourceVersion to watch from."""
+        before = {name: pod for name, pod in self._pods.items() if pod.uid is not None}
+        found = await self.cluster.list_pods(selector=worker_selector(self.worker))
+        items = {item["metadata"]["name"]: item for item in found["items"]}
+        for name, pod in before.items():
+            if name not in items:
+                pod.lose(Reason("Deleted", "it was missing when the watch was taken up again"))
+        for name, item in items.items():
+            if name in self._pods:
+                self._pods[name].see({**item, "kind": "Pod"})
+        version: str = found["metadata"]["resourceVersion"]
+        return version
+
+    async def _list_again(self) -> str:
+        while True:
+            try:
+                return await self._list()
+            except InfrastructureError as error:
+                logger.warning("The pods cannot be listed: %s", error, extra={"action": "watch"})
+                await asyncio.sleep(_RECONNECT_SECONDS)
+
+
+def _version(pod: Json) -> int:
+    """Order of two objects of one pod. Opaque by contract, a growing number in every server there is."""
+    return int(pod["metadata"]["resourceVersion"])
+
+
+def _never_ran(pod: Pod, reason: Reason, *, after_seconds: float) -> PodStartError:
+    return PodStartError(
+        f"Pod {pod.name} did not start within {after_seconds:.0f} s: {reason}.", pod=pod.name, reason=reason.word
+    )

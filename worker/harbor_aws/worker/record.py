@@ -1,0 +1,107 @@
+"""What a worker writes into the bucket about a trial: its state, what an attempt left, its one result."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from harbor_aws.infra.errors import HarborAwsError, TransientError
+from harbor_aws.infra.layout import attempt_key, result_key, state_key
+from harbor_aws.producer.bundle import pack_directory
+from harbor_aws.producer.state import CommittedResult, Phase, TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harbor.models.trial.result import TrialResult
+
+    from harbor_aws.infra.objects import ObjectStore
+    from harbor_aws.worker.attempt import Attempt
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 900
+"""How long a finished trial keeps trying to reach S3 before it gives up its work and leaves the message to another."""
+
+
+class Recorder:
+    """Writes one attempt's records. A state that cannot be written is a log line; the rest must be written."""
+
+    def __init__(self, store: ObjectStore, attempt: Attempt) -> None:
+        self._store = store
+        self._attempt = attempt
+
+    async def is_committed(self) -> bool:
+        return await self._patiently(self._store.exists, result_key(self._attempt.job, self._attempt.trial))
+
+    async def state(self, phase: Phase, *, reason: str | None = None, logs: str | None = None) -> None:
+        """Say where the trial is; never fails the trial."""
+        attempt = self._attempt
+        state = TrialState(
+            trial=attempt.trial,
+            phase=phase,
+            attempt=attempt.number,
+            attempt_id=attempt.attempt_id,
+            pod=attempt.pod_names[0] if attempt.pod_names else None,
+            worker=attempt.worker,
+            since=datetime.now(UTC),
+            reason=reason,
+            logs=logs,
+        )
+        key = state_key(attempt.job, attempt.trial)
+        try:
+            await asyncio.to_thread(self._store.put, key, state.model_dump_json(exclude_none=True).encode())
+        except HarborAwsError as error:
+            logger.warning("The state of trial %s was not written: %s", attempt.trial, error)
+
+    async def archive(self, trial_directory: Path) -> str | None:
+        """Upload what the attempt left as one archive; its key, or ``None`` if it left nothing."""
+        key = attempt_key(self._attempt.job, self._attempt.trial, self._attempt.attempt_id)
+        with tempfile.TemporaryDirectory(prefix="harbor-aws-archive-") as directory:
+            archive = Path(directory) / "attempt.tar.zst"
+            if not await asyncio.to_thread(_pack, trial_directory, archive):
+                return None
+            await self._patiently(self._store.upload, key, archive)
+        return key
+
+    async def commit(self, result: TrialResult, *, archive: str) -> bool:
+        """Write the trial's result unless it has one: ``True`` if ours is the one."""
+        attempt = self._attempt
+        committed = CommittedResult(
+            trial=attempt.trial,
+            attempt=attempt.number,
+            attempt_id=attempt.attempt_id,
+            archive=archive,
+            worker=attempt.worker,
+            committed_at=datetime.now(UTC),
+            rewards=result.verifier_result.rewards if result.verifier_result else None,
+            exception_type=result.exception_info.exception_type if result.exception_info else None,
+            result=result.model_dump(mode="json"),
+        )
+        body = committed.model_dump_json().encode()
+        return await self._patiently(self._store.put_if_absent, result_key(attempt.job, attempt.trial), body)
+
+    async def _patiently[**P, R](self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        async for trying in AsyncRetrying(
+            retry=retry_if_exception_type(TransientError),
+            stop=stop_after_delay(PATIENCE_SECONDS),
+            wait=wait_exponential_jitter(initial=1, max=30),
+            before_sleep=before_sleep_log(logger, logging.WARNING),
+            reraise=True,
+        ):
+            with trying:
+                return await asyncio.to_thread(call, *args, **kwargs)
+        raise AssertionError("unreachable: tenacity returns or raises")
+
+
+def _pack(trial_directory: Path, archive: Path) -> bool:
+    if not trial_directory.is_dir():
+        return False
+    pack_directory(trial_directory, archive)
+    return True

@@ -1,0 +1,75 @@
+"""Between a thread that reads or writes files and the loop that talks to the pod: a pipe, so memory stays bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+_THREADS = ThreadPoolExecutor(max_workers=64, thread_name_prefix="harbor-aws-transfer")
+"""Of our own: asyncio's has six threads on two cores, and a transfer holds one for as long as the network takes."""
+
+_BUFFER_BYTES = 256 * 1024
+
+
+async def in_thread[T](work: Callable[[], T]) -> T:
+    """Run something that blocks."""
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
+
+
+@asynccontextmanager
+async def produced(chunks: Callable[[], Iterable[bytes]]) -> AsyncIterator[asyncio.StreamReader]:
+    """What a thread makes, to be read on the loop; an exception of the thread's is raised at the end."""
+    reading, writing = os.pipe()
+    reader = asyncio.StreamReader(limit=_BUFFER_BYTES)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb", 0)
+    )
+
+    def produce() -> None:
+        with os.fdopen(writing, "wb", 0) as pipe:
+            for chunk in chunks():
+                _write_all(pipe, chunk)
+
+    producing = asyncio.ensure_future(in_thread(produce))
+    try:
+        yield reader
+        await producing
+    finally:
+        transport.close()  # a thread that still writes gets a broken pipe
+        await asyncio.gather(producing, return_exceptions=True)
+
+
+@asynccontextmanager
+async def consumed[T](
+    consume: Callable[[BinaryIO], T],
+) -> AsyncIterator[tuple[asyncio.StreamWriter, asyncio.Future[T]]]:
+    """A writer on the loop for a thread to read from, and what comes of it."""
+    reading, writing = os.pipe()
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.streams.FlowControlMixin(loop), os.fdopen(writing, "wb", 0)
+    )
+    writer = asyncio.StreamWriter(transport, protocol, None, loop)
+
+    def work() -> T:
+        with os.fdopen(reading, "rb", _BUFFER_BYTES) as pipe:
+            return consume(pipe)
+
+    consuming = asyncio.ensure_future(in_thread(work))
+    try:
+        yield writer, consuming
+    finally:
+        transport.abort()
+        await asyncio.gather(consuming, return_exceptions=True)
+
+
+def _write_all(pipe: BinaryIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[pipe.write(view) :]
