@@ -1,7 +1,8 @@
-"""A worker process whose trials sleep, and write what becomes of them to a file; started by the tests beside it.
+"""A worker process whose trials sleep and write what becomes of them to a file; started by the tests beside it.
 
 Usage: recording_worker.py STACK_FILE RECORD_FILE, with the settings in the environment. A trial's ``trial_config`` says
-what it does: ``seconds`` to sleep (``first_seconds`` on the first receive), ``fails`` on the first receive.
+what it does: ``seconds`` to sleep (``first_seconds`` on the first receive), ``fails`` on the first receive. Polls and
+back-offs are shorter than in a real worker.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import Stack
-from harbor_aws.worker import settle
+from harbor_aws.worker import inbox, settle
 from harbor_aws.worker.run import run_worker
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class RecordingHandler:
 
 def main() -> int:
     settle.BACKOFF_SECONDS = 1
+    inbox.POLL_SECONDS = 1
     stack = Stack.model_validate_json(Path(sys.argv[1]).read_bytes())
     handler = RecordingHandler(Path(sys.argv[2]))
 

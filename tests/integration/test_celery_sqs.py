@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
@@ -113,6 +113,13 @@ class Bench:
             worker.terminate()
         return [worker.wait(60) for worker in self.workers]
 
+    def kill(self) -> None:
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGCONT)
+                worker.kill()
+            worker.wait()
+
     def log(self, number: int = 0) -> str:
         return (self.directory / f"log-{number}").read_text()
 
@@ -138,19 +145,27 @@ class Bench:
 
 
 @pytest.fixture
-def bench(endpoint: str, tmp_path: Path) -> Iterator[Bench]:
-    """Fresh queues, and no worker left afterwards."""
-    bench = Bench(endpoint, tmp_path)
-    try:
-        yield bench
-    finally:
-        for worker in bench.workers:
-            if worker.poll() is None:
-                worker.send_signal(signal.SIGCONT)
-                worker.kill()
-            worker.wait()
+def make_bench(endpoint: str, tmp_path: Path) -> Iterator[Callable[[], Bench]]:
+    """Makes benches of fresh queues, and leaves no worker of theirs."""
+    benches: list[Bench] = []
+
+    def make() -> Bench:
+        directory = tmp_path / f"bench-{len(benches)}"
+        directory.mkdir()
+        benches.append(Bench(endpoint, directory))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.kill()
         for number in range(len(bench.workers)):
-            print(f"--- worker {number}\n{bench.log(number)}")
+            print(f"--- {bench.directory.name}, worker {number}\n{bench.log(number)}")
+
+
+@pytest.fixture
+def bench(make_bench: Callable[[], Bench]) -> Bench:
+    """The one bench of a test."""
+    return make_bench()
 
 
 def test_every_message_runs_once(bench: Bench) -> None:
@@ -289,23 +304,28 @@ def test_a_frozen_worker_lets_go(bench: Bench) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["error", "reset", "hole"])
-def test_a_broken_network_loses_nothing(bench: Bench, endpoint: str, fault: str) -> None:
+def test_a_broken_network_loses_nothing(make_bench: Callable[[], Bench], endpoint: str) -> None:
     """HTTP 500, reset and silent connections: a running trial goes on and ends once, and receiving resumes."""
-    with Proxy(int(endpoint.rpartition(":")[2])).running() as proxy:
-        worker = bench.start(visibility_seconds=20, stack=bench.stack.model_copy(update={"endpoint_url": proxy.url}))
-        bench.send("running", seconds=25)
-        bench.wait_for_event("began")
-        proxy.fault = fault
-        bench.send("waiting")
+    port = int(endpoint.rpartition(":")[2])
+    with ExitStack() as stack:
+        proxies = {fault: stack.enter_context(Proxy(port).running()) for fault in ("error", "reset", "hole")}
+        benches = {fault: make_bench() for fault in proxies}
+        for fault, bench in benches.items():
+            through = bench.stack.model_copy(update={"endpoint_url": proxies[fault].url})
+            bench.start(visibility_seconds=20, stack=through)
+            bench.send("running", seconds=25)
+            bench.wait_for_event("began")
+            proxies[fault].fault = fault
+            bench.send("waiting")
         time.sleep(5)
-        assert worker.poll() is None
-        assert not bench.events("began", "waiting")
-        proxy.fault = None
-        bench.wait_for_event("ended", count=2)
-        bench.wait_until_empty()
-    assert len(bench.events("began")) == 2
-    assert "Receiving works again" in bench.log()
+        for fault, bench in benches.items():
+            assert not bench.events("began", "waiting")
+            proxies[fault].fault = None
+        for bench in benches.values():
+            bench.wait_for_event("ended", count=2)
+            bench.wait_until_empty()
+            assert len(bench.events("began")) == 2
+            assert "Receiving works again" in bench.log()
 
 
 class Proxy:

@@ -318,7 +318,7 @@ async def _persistently[T](once: Callable[[], Awaitable[T]], *, place: str, pati
     attempts = AsyncRetrying(
         retry=retry_if_exception_type(TransientError),
         stop=stop_after_delay(patience_seconds),
-        wait=wait_exponential_jitter(initial=0.2, max=10),
+        wait=wait_exponential_jitter(multiplier=0.2, max=10),
         reraise=True,
     )
     async for attempt in attempts:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from itertools import batched
 from typing import TYPE_CHECKING
 
 from harbor_aws.infra.errors import HarborAwsError, UsageError
+from harbor_aws.infra.images import build_image
 from harbor_aws.infra.layout import PLAN_NAME, bundle_key, job_key, results_prefix, states_prefix, trial_of
 from harbor_aws.infra.queues import BATCH_ENTRIES, OutgoingMessage
 from harbor_aws.producer.celery_message import encode
 from harbor_aws.producer.metrics import METRICS_NAME, dump_metrics
 from harbor_aws.producer.planfile import dump_plan, load_plan
+from harbor_aws.producer.portable import dump_job_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +42,9 @@ SENT_NAME = "sent.json"
 _UPLOADS_AT_ONCE = 8
 _BATCHES_AT_ONCE = 8
 _BUILDS_AT_ONCE = 2
+_LOG_PIECES = 200
+_LOG_LINES = 15
+"""What is shown of the log of a build that failed."""
 
 
 class ImageBuildError(HarborAwsError):
@@ -90,16 +96,16 @@ async def build_images(stack: Stack, images: dict[str, Path], *, advance: Advanc
     Raises:
         ImageBuildError: some builds failed; all of them are named.
     """
-    from harbor_aws.infra.images import build_image
-
     slots = asyncio.Semaphore(_BUILDS_AT_ONCE)
 
     async def build(content_hash: str, context: Path) -> str | None:
+        log: deque[str] = deque(maxlen=_LOG_PIECES)
+        image = f"{stack.image_repository}:{content_hash}"
         async with slots:
             try:
-                await build_image(stack.trials, image=f"{stack.image_repository}:{content_hash}", context=context)
+                await build_image(stack.trials, image=image, context=context, on_log=log.append)
             except HarborAwsError as error:
-                return f"{context}: {error}"
+                return "\n".join([f"{context}: {error}", *_tail("".join(log))])
             finally:
                 advance()
         return None
@@ -119,7 +125,7 @@ def claim(store: ObjectStore, prepared: Prepared) -> None:
         raise _taken(prepared.job)
     store.put(job_key(prepared.job, METRICS_NAME), dump_metrics(prepared.metrics))
     store.put(job_key(prepared.job, "lock.json"), prepared.lock.model_dump_json(exclude_none=True).encode())
-    store.put(job_key(prepared.job, "config.json"), prepared.config.model_dump_json(exclude_defaults=True).encode())
+    store.put(job_key(prepared.job, "config.json"), dump_job_config(prepared.config).encode())
 
 
 def unsent_trials(store: ObjectStore, job: str) -> list[PlannedTrial]:
@@ -161,6 +167,10 @@ def send(store: ObjectStore, queue: Queue, job: str, trials: Sequence[PlannedTri
     finally:
         pool.shutdown(cancel_futures=True)
     _note(store, job, sent)
+
+
+def _tail(log: str) -> list[str]:
+    return [f"  | {line}" for line in log.splitlines()[-_LOG_LINES:]]
 
 
 def _taken(job: str) -> UsageError:

@@ -26,7 +26,7 @@ from harbor_aws.producer.aggregate import aggregate
 from harbor_aws.producer.bundle import unpack_attempt
 from harbor_aws.producer.metrics import METRICS_NAME
 from harbor_aws.producer.planfile import load_plan
-from harbor_aws.producer.portable import canonical_trial_config
+from harbor_aws.producer.portable import canonical_trial_config, dump_job_config
 from harbor_aws.producer.state import CommittedResult
 
 if TYPE_CHECKING:
@@ -131,10 +131,7 @@ class JobFetcher:
 
     def _is_canonical(self) -> bool:
         path = self.directory / "config.json"
-        return path.is_file() and path.read_text() == self._config_text()
-
-    def _config_text(self) -> str:
-        return str(self._config.model_dump_json(indent=4, exclude_defaults=True))
+        return path.is_file() and path.read_text() == dump_job_config(self._config)
 
     def _retries_before(self) -> int:
         path = self.directory / "result.json"
@@ -143,7 +140,7 @@ class JobFetcher:
     def _write_job_files(self, lock: JobLock) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         _write(self.directory / "lock.json", lock.model_dump_json(indent=4, exclude_none=True))
-        _write(self.directory / "config.json", self._config_text())
+        _write(self.directory / "config.json", dump_job_config(self._config))
 
     def _fetch_trials(self, wanted: list[Pair], on_trial: Callable[[], None]) -> int:
         """Bring trials at once; how many attempts beyond the first they took."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from harbor.models.trial.config import EnvironmentConfig, TaskConfig, TrialConfig
+from harbor.models.trial.config import TaskConfig, TrialConfig
 
 from harbor_aws.infra.errors import UsageError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harbor.models.job.config import DatasetConfig, JobConfig
-    from harbor.models.trial.config import AgentConfig, UserAgentConfig
+    from harbor.models.trial.config import AgentConfig, EnvironmentConfig, UserAgentConfig
 
     from harbor_aws.producer.message import TrialMessage
 
@@ -36,9 +36,7 @@ def portable_job_config(config: JobConfig) -> JobConfig:
     Raises:
         UsageError: an extra instruction file cannot be read.
     """
-    environment = EnvironmentConfig.model_validate(
-        {**dict(config.environment), "type": None, "import_path": ENVIRONMENT_IMPORT_PATH}
-    )
+    environment = config.environment.model_copy(update={"type": None, "import_path": ENVIRONMENT_IMPORT_PATH})
     return config.model_copy(
         update={
             "environment": environment,
@@ -48,6 +46,12 @@ def portable_job_config(config: JobConfig) -> JobConfig:
             "datasets": [_absolute_dataset(dataset) for dataset in config.datasets],
         }
     )
+
+
+def dump_job_config(config: JobConfig) -> str:
+    """``config.json`` as Harbor writes it; the name is always in it, even while it is still the default one."""
+    dump = json.loads(config.model_dump_json(exclude_defaults=True))
+    return json.dumps({"job_name": config.job_name, **dump}, indent=4)
 
 
 def unportable_reasons(config: JobConfig) -> list[str]:

@@ -20,11 +20,11 @@ from harbor_aws.infra.errors import PermanentError
 from harbor_aws.infra.fargate import size_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from harbor.models.job.config import JobConfig
-    from harbor.models.task.config import AgentConfig, TaskConfig, VerifierConfig
+    from harbor.models.task.config import AgentConfig, StepConfig, TaskConfig, VerifierConfig
     from harbor.models.task.task import Task
     from harbor.models.trial.config import EnvironmentConfig as EnvironmentOptions
 
@@ -46,7 +46,8 @@ class TaskEnvironment:
 def task_environments(task: Task, *, verify: bool) -> list[TaskEnvironment]:
     """Every container that a trial of the task starts, the agent's first."""
     environments = [TaskEnvironment("environment", task.config.environment, task.paths.environment_dir)]
-    for step in (task.config.steps or [None]) if verify else []:
+    steps: Sequence[StepConfig | None] = task.config.steps or [None]
+    for step in steps if verify else []:
         definition = resolve_verifier_environment_definition(task.config, task.paths, step)
         if definition is not None:
             environments.append(TaskEnvironment("verifier's environment", definition.config, definition.directory))

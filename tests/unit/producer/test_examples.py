@@ -18,10 +18,10 @@ from harbor.utils.env import get_required_host_vars
 from harbor_aws.producer.examples import expected_rewards, tasks_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from harbor.models.task.config import EnvironmentConfig
+    from harbor.models.task.config import EnvironmentConfig, StepConfig
 
 NAMES = sorted(path.name for path in tasks_directory().iterdir())
 IMAGE = "debian:bookworm"
@@ -35,7 +35,8 @@ def task(request: pytest.FixtureRequest) -> Task:
 def environments(task: Task) -> Iterator[EnvironmentConfig]:
     """The task's environment, and those of separate verifiers."""
     yield task.config.environment
-    for step in task.config.steps or [None]:
+    steps: Sequence[StepConfig | None] = task.config.steps or (None,)
+    for step in steps:
         if definition := resolve_verifier_environment_definition(task.config, task.paths, step):
             yield definition.config
 
@@ -99,7 +100,7 @@ def assert_known(written: Any, understood: Any, where: str) -> None:
 def test_scripts_are_there_and_executable(task: Task) -> None:
     """A solution and a verifier for the task, or for each of its steps, which name their interpreter."""
     found = list(scripts(task))
-    assert len(found) == 2 * len(task.config.steps or [None])
+    assert len(found) == 2 * max(1, len(task.config.steps or []))
     for script in found:
         assert os.access(script, os.X_OK), script
         assert script.read_text().startswith(("#!/bin/bash\n", "#!/bin/sh\n")), script

@@ -53,7 +53,8 @@ async def test_attempts_times_tasks_times_agents(dataset: Path, bundles: Path) -
     assert {trial.bundle for trial in prepared.trials} == {
         path.name.removesuffix(".tar.zst") for path in bundles.iterdir()
     }
-    assert [(trial.task, trial.trial_config["agent"]["name"]) for trial in prepared.trials] == [
+    names = [trial.trial_config.get("agent", {}).get("name", "oracle") for trial in prepared.trials]
+    assert [(trial.task, name) for trial, name in zip(prepared.trials, names, strict=True)] == [
         (lock.task.name, lock.agent.name) for lock in prepared.lock.trials
     ]
     assert [trial.task for trial in prepared.trials] == ["one", "one", "two", "two"] * 2
@@ -170,7 +171,7 @@ async def test_what_is_missing(bundles: Path, config: dict[str, Any], message: s
 async def test_a_job_becomes_portable(
     dataset: Path, bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Extra instruction files are inlined in Harbor's order, relative paths become absolute, the environment is ours."""
+    """Instruction files are inlined in Harbor's order, relative paths become absolute, the environment is ours."""
     (tmp_path / "extra.md").write_text("From a file.")
     monkeypatch.chdir(dataset)
     prepared = await plan(

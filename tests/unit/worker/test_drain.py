@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harbor_aws.producer.message import TrialMessage
+from harbor_aws.worker import drain as drain_module
 from harbor_aws.worker.delivery import Delivery
 from harbor_aws.worker.drain import Drain
 from harbor_aws.worker.in_flight import CancelReason, HeldDelivery, InFlight
@@ -20,18 +21,20 @@ if TYPE_CHECKING:
 
 
 class Bench:
-    """A drain over one running trial, which ends when it is cancelled."""
+    """A drain over one running trial, which ends when it is cancelled, unless it is stubborn."""
 
-    def __init__(self, *, drain_seconds: float = 600) -> None:
+    def __init__(self, *, drain_seconds: float = 600, is_stubborn: bool = False) -> None:
+        self.is_stubborn = is_stubborn
         self.in_flight = InFlight(slots=2)
         message = TrialMessage(job="job", trial="trial", bundle="0" * 64, trial_config={})
         self.held = HeldDelivery(Delivery(message, "body", 1), "receipt", received_at=0, extended_at=0)
         self.in_flight.add(self.held)
+        self.inbox = FakeInbox()
         self.stopped = Event()
         self.cancelled: list[CancelReason] = []
         self.drain = Drain(
             in_flight=self.in_flight,
-            settler=Settler(inbox=None, in_flight=self.in_flight),  # type: ignore[arg-type]  # never reached
+            settler=Settler(inbox=self.inbox, in_flight=self.in_flight),  # type: ignore[arg-type]  # a fake
             cancel=self._cancel,
             stop_consuming=self.stopped.set,
             drain_seconds=drain_seconds,
@@ -39,7 +42,18 @@ class Bench:
 
     def _cancel(self, held: HeldDelivery, reason: CancelReason) -> None:
         self.cancelled.append(reason)
-        self.in_flight.remove(held)
+        if not self.is_stubborn:
+            self.in_flight.remove(held)
+
+
+class FakeInbox:
+    """Remembers what was hidden."""
+
+    def __init__(self) -> None:
+        self.hidden: list[tuple[str, int]] = []
+
+    def hide(self, receipt: str, *, seconds: int) -> None:
+        self.hidden.append((receipt, seconds))
 
 
 def send(number: signal.Signals) -> None:
@@ -99,3 +113,17 @@ def test_the_signals_are_given_back() -> None:
         Thread(target=bench.drain.abort).start()
         assert bench.stopped.wait(10)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_stubborn_trial_does_not_keep_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that ignores its cancellation is given back all the same, and the process ends with 1."""
+    exits: list[int] = []
+    monkeypatch.setattr(drain_module, "CLEANUP_SECONDS", 0.1)
+    monkeypatch.setattr("os._exit", exits.append)
+    monkeypatch.setattr("logging.shutdown", lambda: None)
+    bench = Bench(is_stubborn=True)
+    with bench.drain:
+        send(signal.SIGQUIT)
+        assert bench.stopped.wait(10)
+    assert exits == [1]
+    assert bench.inbox.hidden == [("receipt", 0)]

@@ -35,7 +35,7 @@ def test_closed_it_only_shrinks() -> None:
     in_flight.close()
     assert in_flight.room() == 0
     assert not in_flight.add(held("b"))
-    assert not in_flight.wait_for_room(0)
+    in_flight.wait_for_room(60)
     assert in_flight.wait_until_closed(0)
     assert not in_flight.wait_until_empty(0)
     in_flight.remove(first)
@@ -49,5 +49,6 @@ def test_waiting_ends_with_the_change() -> None:
     in_flight.add(first)
     timer = Timer(0.05, in_flight.remove, [first])
     timer.start()
-    assert in_flight.wait_for_room(10)
+    in_flight.wait_for_room(60)
+    assert in_flight.room() == 1
     timer.join()

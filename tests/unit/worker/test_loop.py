@@ -157,15 +157,18 @@ def test_a_dead_loop_is_told_and_hands_back() -> None:
     """If the loop itself ends, its trials are handed back and the worker learns of it."""
     died = Event()
     handler = Handler()
-    with ThreadPoolExecutor(1) as pool, pytest.raises(SystemExit):  # noqa: PT012 - the death is what is raised on leaving
-        with TrialLoop(opening(handler), on_death=died.set) as loop:
-            running = pool.submit(loop.run, held("sleeps"))
-            assert handler.running.wait(10)
-            loop._loop.call_soon_threadsafe(_exit)
-            assert died.wait(10)
-            assert running.result(10) is Ending.HANDED_BACK
-            wait_for(lambda: not loop._thread.is_alive())
-            assert loop.run(held("returns")) is Ending.HANDED_BACK
+    with (  # noqa: PT012 - it is raised on leaving the loop
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(SystemExit),
+        TrialLoop(opening(handler), on_death=died.set) as loop,
+    ):
+        running = pool.submit(loop.run, held("sleeps"))
+        assert handler.running.wait(10)
+        loop._loop.call_soon_threadsafe(_exit)
+        assert died.wait(10)
+        assert running.result(10) is Ending.HANDED_BACK
+        wait_for(lambda: not loop._thread.is_alive())
+        assert loop.run(held("returns")) is Ending.HANDED_BACK
 
 
 def _exit() -> None:

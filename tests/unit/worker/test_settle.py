@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import tenacity.nap
 
 from harbor_aws.infra.errors import TransientError
 from harbor_aws.producer.message import TrialMessage
@@ -35,7 +34,7 @@ class FakeInbox:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow at once."""
-    monkeypatch.setattr(tenacity.nap.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _seconds: None)
 
 
 def settled(ending: Ending, *, failures: int = 0, receives: int = 1) -> tuple[FakeInbox, InFlight, HeldDelivery]:

@@ -40,10 +40,10 @@ def main() -> int:
     settings = Settings()
     try:
         stack = load_stack(settings.stack)
+        return run_worker(stack=stack, settings=settings, open_handler=lambda: open_trial_runner(stack, settings))
     except HarborAwsError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    return run_worker(stack=stack, settings=settings, open_handler=lambda: open_trial_runner(stack, settings))
 
 
 @asynccontextmanager

@@ -57,13 +57,12 @@ def make_app(*, intake: Intake, settler: Settler, run: Callable[[str], None]) ->
         run(task.request.properties["delivery_tag"])
 
     app.set_default()  # the pool's threads look for it there
+    state.should_stop = None
     return app
 
 
 def consume(app: WorkerApp, *, slots: int) -> None:
     """Consume in this thread until :func:`stop_consuming`, and then until the pool is idle."""
-    state.reset_state()
-    state.should_stop = None
     worker = app.WorkController(
         pool="threads",
         concurrency=slots,
@@ -75,5 +74,5 @@ def consume(app: WorkerApp, *, slots: int) -> None:
 
 
 def stop_consuming() -> None:
-    """Make :func:`consume` return after its current poll. Thread-safe."""
+    """Make :func:`consume` return after its current poll, or at once if it has yet to begin. Thread-safe."""
     state.should_stop = 0

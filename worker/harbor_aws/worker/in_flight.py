@@ -66,11 +66,10 @@ class InFlight:
         with self._changed:
             return 0 if self._closed else self._slots - len(self._held)
 
-    def wait_for_room(self, seconds: float) -> bool:
-        """Wait for a free slot; at once ``False`` when closed."""
+    def wait_for_room(self, seconds: float) -> None:
+        """Wait for a free slot, or for the end of that."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._held) < self._slots, seconds)
-            return not self._closed and len(self._held) < self._slots
 
     def wait_until_empty(self, seconds: float) -> bool:
         with self._changed:

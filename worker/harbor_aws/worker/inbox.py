@@ -27,7 +27,7 @@ RECEIVE_LIMIT = 10
 """Messages of one ReceiveMessage, and entries of one ChangeMessageVisibilityBatch.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
 
-_ANSWER_SECONDS = 5
+ANSWER_SECONDS = 5
 """SQS answers within milliseconds; a connection that is silent for so long is dead."""
 
 _NOT_OURS = {"ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue"}
@@ -70,8 +70,8 @@ class Inbox:
     def of(cls, stack: Stack, *, slots: int) -> Self:
         """Connections for every slot, so that no ending and no extension waits for another."""
         return cls(
-            receiving=sqs_client(stack, read_timeout_seconds=POLL_SECONDS + _ANSWER_SECONDS, connections=2, attempts=1),
-            settling=sqs_client(stack, read_timeout_seconds=_ANSWER_SECONDS, connections=slots + 2, attempts=1),
+            receiving=sqs_client(stack, read_timeout_seconds=POLL_SECONDS + ANSWER_SECONDS, connections=2, attempts=1),
+            settling=sqs_client(stack, read_timeout_seconds=ANSWER_SECONDS, connections=slots + 2, attempts=1),
             url=stack.queue_url,
         )
 

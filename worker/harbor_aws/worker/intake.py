@@ -30,6 +30,9 @@ _PROMPT_SECONDS = 2
 """What a poll may take beyond its wait before its messages are counted as held since it began: a process that was
 frozen in a poll wakes up with messages whose visibility has run meanwhile."""
 
+_STOPPING_SECONDS = 0.1
+"""Between two looks of Celery's loop while a worker that takes nothing more waits for its trials."""
+
 
 class Intake:
     """Not thread-safe: one thread receives.
@@ -56,14 +59,16 @@ class Intake:
 
     def take(self, seconds: float) -> list[HeldDelivery]:
         """New deliveries, now held; none if no slot is free for so many seconds, or SQS fails, or nothing comes."""
-        if not self._in_flight.wait_for_room(seconds):
+        self._in_flight.wait_for_room(seconds)
+        room = self._in_flight.room()
+        if not room:
             self._touch()
+            if self._in_flight.closed:
+                time.sleep(_STOPPING_SECONDS)
             return []
         began = time.monotonic()
         try:
-            messages = self._inbox.receive(
-                self._in_flight.room(), visibility_timeout_seconds=self._visibility_timeout_seconds
-            )
+            messages = self._inbox.receive(room, visibility_timeout_seconds=self._visibility_timeout_seconds)
         except TransientError as error:
             self._back_off(error)
             return []

@@ -84,15 +84,14 @@ class TrialLoop:
         try:
             asyncio.run(self._serve())
         except BaseException as error:  # noqa: BLE001 - whatever ended the loop is raised in the main thread
-            if self._opened.done():
-                self._closed.set_exception(error)
-            else:
+            if not self._opened.done():
                 self._opened.set_exception(error)
+                return
+            self._closed.set_exception(error)
         else:
             self._closed.set_result(None)
-        finally:
-            if not self._stop.is_set() and self._opened.done():
-                self._on_death()
+        if not self._stop.is_set():
+            self._on_death()
 
     async def _serve(self) -> None:
         async with self._open_handler() as handler:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from harbor_aws.infra.cluster import Cluster, ObjectConflictError, ObjectNotFoundError, WatchExpiredError
 from harbor_aws.infra.errors import InfrastructureError, PodError, PodFailedError, PodGoneError, PodStartError
+from harbor_aws.worker.image_builds import ImageBuilds
 from harbor_aws.worker.pod_spec import PREFIX, owner_selector, pod_manifest, worker_selector
 from harbor_aws.worker.pod_status import DOUBTFUL_REASONS, HOPELESS_REASONS, Reason, end_of, is_running, waiting_reason
 
@@ -99,11 +100,13 @@ class PodKeeper:
     Attributes:
         cluster: the door to the cluster, for exec and transfers.
         worker: this process's name, in its pods' labels.
+        images: the images that this process had built.
     """
 
     def __init__(self, cluster: Cluster, *, worker: str) -> None:
         self.cluster = cluster
         self.worker = worker
+        self.images = ImageBuilds()
         self._pods: dict[str, Pod] = {}
 
     @classmethod
@@ -145,8 +148,8 @@ class PodKeeper:
                 created = await self.cluster.request("GET", f"{self.cluster.pods_path}/{name}")
                 if created["metadata"].get("annotations", {}).get(_CREATION) != token:
                     raise
-        except BaseException:
-            del self._pods[name]
+        except Exception:
+            self._pods.pop(name, None)
             raise
         pod.see(created)
         return pod
@@ -204,15 +207,15 @@ class PodKeeper:
                 return await self._named(await pod.end())
         return None
 
-    async def delete(self, pod: Pod) -> None:
-        """Delete it, and forget it. One that is gone already is no error.
+    async def delete(self, name: str) -> None:
+        """Delete a pod by its name, and forget it. One that is gone already is no error.
 
         Raises:
             TransientError: the cluster does not answer; the pod may be left.
             PermanentError: the cluster refuses; the pod is left.
         """
-        self._pods.pop(pod.name, None)
-        await self._delete(pod.name, uid=pod.uid)
+        pod = self._pods.pop(name, None)
+        await self._delete(name, uid=pod.uid if pod else None)
 
     async def delete_leftovers(self, *, job: str, trial: str) -> list[str]:
         """Delete the pods that earlier attempts at a trial left, whichever worker made them; their names."""

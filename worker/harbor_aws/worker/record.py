@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from harbor_aws.infra.errors import HarborAwsError, TransientError
 from harbor_aws.infra.layout import attempt_key, result_key, state_key
@@ -91,7 +91,7 @@ class Recorder:
         async for trying in AsyncRetrying(
             retry=retry_if_exception_type(TransientError),
             stop=stop_after_delay(PATIENCE_SECONDS),
-            wait=wait_exponential_jitter(initial=1, max=30),
+            wait=wait_random_exponential(multiplier=1, max=30),
             before_sleep=before_sleep_log(logger, logging.WARNING),
             reraise=True,
         ):

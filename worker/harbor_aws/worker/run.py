@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from harbor_aws.infra.aws import sqs_client
 from harbor_aws.infra.queues import Queue
 from harbor_aws.worker.celery_app import consume, make_app, stop_consuming
 from harbor_aws.worker.drain import Drain
 from harbor_aws.worker.in_flight import InFlight
-from harbor_aws.worker.inbox import Inbox
+from harbor_aws.worker.inbox import ANSWER_SECONDS, Inbox
 from harbor_aws.worker.intake import Intake
 from harbor_aws.worker.lease import LeaseKeeper, LeaseTerms
 from harbor_aws.worker.loop import TrialLoop
@@ -46,25 +47,24 @@ def run_worker(*, stack: Stack, settings: Settings, open_handler: OpenHandler, a
     intake = Intake(
         inbox=inbox,
         in_flight=in_flight,
-        dead_letters=Queue.dead_letters(stack),
+        dead_letters=Queue(
+            sqs_client(stack, read_timeout_seconds=ANSWER_SECONDS, attempts=1), url=stack.dead_letter_queue_url
+        ),
         visibility_timeout_seconds=settings.visibility_timeout_seconds,
         alive_file=alive_file,
     )
     drain = Drain(
         in_flight=in_flight,
         settler=settler,
-        cancel=lambda held, reason: trials.cancel(held, reason),
+        cancel=lambda held, reason: trials.cancel(held, reason),  # the loop tells the drain when it dies
         stop_consuming=stop_consuming,
         drain_seconds=settings.drain_seconds,
     )
-    with (
-        TrialLoop(open_handler, on_death=drain.abort) as trials,
-        LeaseKeeper(inbox=inbox, in_flight=in_flight, terms=terms, cancel=trials.cancel),
-        drain,
-    ):
+    with TrialLoop(open_handler, on_death=drain.abort) as trials:
         slot = Slot(in_flight=in_flight, trials=trials, settler=settler)
         app = make_app(intake=intake, settler=settler, run=slot.run)
-        logger.info("Worker for %s with %d slots is ready.", stack.name, settings.slots, extra={"action": "start"})
-        consume(app, slots=settings.slots)
+        with LeaseKeeper(inbox=inbox, in_flight=in_flight, terms=terms, cancel=trials.cancel), drain:
+            logger.info("A worker of %s with %d slots is ready.", stack.name, settings.slots, extra={"action": "start"})
+            consume(app, slots=settings.slots)
     logger.info("The worker ended%s.", "" if drain.is_clean else " by itself", extra={"action": "stop"})
     return 0 if drain.is_clean else 1

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+SCRATCH = "/var/tmp/harbor-aws"  # noqa: S108 - in the pod, and the pod's alone
+"""Where a worker keeps what it is working on; gone with its pod."""
+
 GRACE_MARGIN_SECONDS = 30
 """Between a worker's own end of draining and the kill that Kubernetes sends."""
 
@@ -38,8 +41,11 @@ def worker_deployment(
         "image": "harbor-aws/worker",
         "command": [sys.executable, "-m", "harbor_aws.worker"],
         "workingDir": str(directory),
-        "volumeMounts": [{"name": f"shared-{n}", "mountPath": str(path)} for n, path in enumerate(shared)],
-        "env": [{"name": name, "value": value} for name, value in sorted(environment.items())],
+        "volumeMounts": [
+            {"name": "scratch", "mountPath": SCRATCH},
+            *({"name": f"shared-{n}", "mountPath": str(path)} for n, path in enumerate(shared)),
+        ],
+        "env": [{"name": name, "value": value} for name, value in sorted({**environment, "TMPDIR": SCRATCH}.items())],
     }
     return {
         "apiVersion": "apps/v1",
@@ -53,7 +59,8 @@ def worker_deployment(
                 "spec": {
                     "containers": [container],
                     "volumes": [
-                        {"name": f"shared-{n}", "hostPath": {"path": str(path)}} for n, path in enumerate(shared)
+                        {"name": "scratch", "emptyDir": {}},
+                        *({"name": f"shared-{n}", "hostPath": {"path": str(path)}} for n, path in enumerate(shared)),
                     ],
                     "terminationGracePeriodSeconds": int(drain_seconds) + GRACE_MARGIN_SECONDS,
                 },

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -41,7 +40,6 @@ def demo(
 
         harbor-aws demo -o /tmp/jobs && harbor view /tmp/jobs
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     job = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="harbor-aws-demo-") as state:

@@ -24,6 +24,7 @@ from harbor_aws.producer.cli.status import follow_job
 from harbor_aws.producer.enqueue import build_images, claim, ensure_name_is_free, send, unsent_trials, upload_bundles
 from harbor_aws.producer.follow import StrandedError
 from harbor_aws.producer.plan import Prepared, prepare
+from harbor_aws.producer.portable import dump_job_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,7 +105,7 @@ def enqueue(**options: Any) -> None:
         refuse_flags(sorted(given))
         config = job_config(_with_dataset(options, given))
         if options["print_config"]:
-            typer.echo(config.model_dump_json(indent=2, exclude_defaults=True))
+            typer.echo(dump_job_config(config))
             return
         job = _start(stack, config, options)
     if job and options["wait"]:
@@ -135,7 +136,8 @@ def _with_dataset(options: Mapping[str, Any], given: set[str]) -> dict[str, Any]
 def _start(stack: Stack, config: JobConfig, options: Mapping[str, Any]) -> str | None:
     """Enqueue a new job; its name, or ``None`` if it was only a dry run."""
     store = ObjectStore.of(stack)
-    ensure_name_is_free(store, config.job_name)
+    job: str = config.job_name
+    ensure_name_is_free(store, job)
     with tempfile.TemporaryDirectory(prefix="harbor-aws-bundles-") as directory:
         with notes.status("Planning and checking"):
             attempts = options["attempts"] or Settings().attempts
@@ -150,12 +152,12 @@ def _start(stack: Stack, config: JobConfig, options: Mapping[str, Any]) -> str |
         for line in prepared.skipped:
             notes.print(f"Left out: {line}", highlight=False, markup=False)
         if options["dry_run"]:
-            _report(prepared.job, prepared, options, sent=0)
+            _report(job, prepared, options, sent=0)
             return None
         _upload(stack, store, prepared, quiet=options["quiet"])
-    _send(stack, store, prepared.job, prepared.trials, quiet=options["quiet"])
-    _report(prepared.job, prepared, options, sent=len(prepared.trials))
-    return prepared.job
+    _send(stack, store, job, prepared.trials, quiet=options["quiet"])
+    _report(job, prepared, options, sent=len(prepared.trials))
+    return job
 
 
 def _resume(stack: Stack, options: Mapping[str, Any], given: set[str]) -> str:

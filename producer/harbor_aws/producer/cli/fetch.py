@@ -74,7 +74,7 @@ def summary(fetched: Fetched) -> dict[str, object]:
 
 
 def bars(*, disable: bool = False) -> Progress:
-    """Progress bars on stderr."""
+    """Progress bars on stderr, if that is a terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -82,5 +82,5 @@ def bars(*, disable: bool = False) -> Progress:
         TimeElapsedColumn(),
         console=notes,
         transient=True,
-        disable=disable,
+        disable=disable or not notes.is_terminal,
     )

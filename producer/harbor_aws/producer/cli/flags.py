@@ -14,6 +14,7 @@ import typer
 from harbor.cli.config_validation import format_validation_error
 from harbor.cli.jobs import build_job_config
 from harbor.cli.jobs import console as harbor_console
+from harbor.models.environment_type import EnvironmentType
 from pydantic import ValidationError
 from typer.models import OptionInfo
 
@@ -106,11 +107,9 @@ def job_config(options: Mapping[str, Any]) -> JobConfig:
             config = None
     if config is None:
         raise UsageError(" ".join(printed.get().split()).removeprefix("Error: "))
-    if config.environment.type not in (None, "docker") or config.environment.import_path not in (
-        None,
-        ENVIRONMENT_IMPORT_PATH,
-    ):
-        other = config.environment.import_path or config.environment.type.value
+    # A configuration that names no environment has Harbor's default.
+    other = config.environment.import_path or config.environment.type
+    if other not in (EnvironmentType.DOCKER, ENVIRONMENT_IMPORT_PATH):
         raise UsageError(
             f"The configuration asks for the environment {other}; trials run in {ENVIRONMENT_IMPORT_PATH}."
         )
@@ -130,5 +129,6 @@ def _annotation(parameter: inspect.Parameter) -> Any:
 
 def _flag(name: str) -> str:
     option = get_args(HARBOR_PARAMETERS[name].annotation)[1]
-    declared = next((flag for flag in option.param_decls or () if flag.startswith("--")), f"--{name}")
-    return declared.split("/")[0]
+    # In an annotation the first of an option's names is where its default would be.
+    declared = [flag for flag in (option.default, *(option.param_decls or ())) if isinstance(flag, str)]
+    return next((flag for flag in declared if flag.startswith("--")), f"--{name.replace('_', '-')}").split("/")[0]

@@ -51,7 +51,6 @@ def up(
         harbor-aws local up --workers 4 --rootfs ubuntu:24.04=/srv/rootfs/ubuntu.tar
     """
     detach = detach or local_stack.status().is_up
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with notes.status("Starting the local stack …"):
             stack = local_stack.up(

@@ -74,7 +74,8 @@ def _inner(command: Command, command_id: str) -> str:
 
 
 _WRAPPER = r"""
-ha_shell=$(command -v bash || command -v sh)
+ha_shell=$(command -v bash)
+case $ha_shell in /*) ;; *) ha_shell=/bin/sh ;; esac
 ha_run='eval "$(cat)" </dev/null'
 ha_user=@USER@
 

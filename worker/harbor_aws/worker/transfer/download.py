@@ -83,7 +83,7 @@ async def download_file(
         TransferLimitError: it is more than ``limits``.
         TransferError, ExecError, PodGoneError: the file did not arrive.
     """
-    if target.is_dir():
+    if await in_thread(target.is_dir):
         target = target / PurePosixPath(source).name
     async with _beside(target) as room:
         place = room / "file"

@@ -65,7 +65,8 @@ async def consumed[T](
     try:
         yield writer, consuming
     finally:
-        transport.abort()
+        if not transport.is_closing():
+            transport.abort()
         await asyncio.gather(consuming, return_exceptions=True)
 
 

@@ -10,7 +10,7 @@ import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from harbor_aws.infra.errors import HarborAwsError
 
@@ -75,7 +75,8 @@ def unpack(reader: DigestingReader, target: Path, limits: TransferLimits) -> Non
     """
     members = size = 0
     links = []
-    with tarfile.open(fileobj=reader, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:
+    file = cast("BinaryIO", reader)  # tarfile reads a stream by `read` alone
+    with tarfile.open(fileobj=file, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:
         for member in archive:
             members += 1
             size += member.size

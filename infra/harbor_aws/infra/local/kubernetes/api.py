@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_UNTIL_THE_CLIENT_LEAVES = {"WATCH": 200, "CONNECT": 101}
+"""Verbs whose answers the client ends, and the codes that they began with."""
+
 _PUBLIC = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 
 
@@ -41,7 +45,7 @@ class Api:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         labels = {"verb": request.method, "resource": "", "subresource": ""}
-        code = 499  # as nginx says it: the client left before the answer
+        code = 0  # as Kubernetes counts a request whose client left before the answer
         try:
             try:
                 response = await self._serve(request, labels)
@@ -57,6 +61,9 @@ class Api:
                 response = _refusal(internal_error(repr(error)))
             code = response.status
             return response
+        except asyncio.CancelledError:
+            code = _UNTIL_THE_CLIENT_LEAVES.get(labels["verb"], code)
+            raise
         finally:
             self._metrics.count(**labels, code=code)
 

@@ -47,10 +47,17 @@ class MemoryCgroup:
 
 
 class MemoryCgroups:
-    """The groups of one runtime, below one of its own named ``name``."""
+    """The groups of one runtime, below one of its own.
 
-    def __init__(self, name: str) -> None:
-        self._root = _parent() / name if _parent() else None
+    Args:
+        name: what that one is called.
+        record: a file that remembers where it is, for a successor that may run in another group.
+    """
+
+    def __init__(self, name: str, record: Path) -> None:
+        parent = _parent()
+        self._root = parent / name if parent else None
+        self._record = record
         self._ready = False
 
     def create(self, name: str, limit_bytes: int) -> MemoryCgroup | None:
@@ -80,17 +87,20 @@ class MemoryCgroups:
 
     def remove(self) -> None:
         """Remove the groups that are left of this or a killed predecessor."""
-        if self._root is None or not self._root.is_dir():
+        if not self._record.exists():
             return
-        for directory in [*(path for path in self._root.iterdir() if path.is_dir()), self._root]:
+        root = Path(self._record.read_text())
+        for directory in [*root.glob("*/"), root]:
             with contextlib.suppress(OSError):
                 directory.rmdir()
+        self._record.unlink()
         self._ready = False
 
     def _prepare(self, root: Path) -> bool:
         if self._ready:
             return True
         try:
+            self._record.write_text(str(root))
             root.mkdir(exist_ok=True)
             if _is_version_2(root):
                 (root.parent / "cgroup.subtree_control").write_text("+memory")

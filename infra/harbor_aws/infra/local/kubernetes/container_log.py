@@ -41,6 +41,17 @@ class ContainerLog:
         asyncio.get_running_loop().add_reader(self._pipe, self._receive)
         return writer
 
+    def write(self, data: bytes) -> None:
+        """Add a line of our own after what has been printed so far."""
+        self._receive(limit=None)
+        self._append(data)
+        self._notify()
+
+    def tail(self, lines: int) -> str:
+        """The last lines, at most 64 KiB of them."""
+        self._receive(limit=None)
+        return self._chunk(self._tail_position(lines))[0].decode(errors="replace")
+
     def drain(self) -> None:
         """Take what is in the pipe, without waiting for more: the container has ended."""
         self._receive(limit=None)
@@ -88,12 +99,16 @@ class ContainerLog:
             if not data:
                 self.close()
                 return
-            if self._end - self._start + len(data) > SEGMENT_BYTES:
-                self._rotate()
+            self._append(data)
+        self._notify()
+
+    def _append(self, data: bytes) -> None:
+        if self._end - self._start + len(data) > SEGMENT_BYTES:
+            self._rotate()
+        if self._file is not None:
             with contextlib.suppress(OSError):  # a full disk costs the log, not the pod
                 os.write(self._file, data)
                 self._end += len(data)
-        self._notify()
 
     def _rotate(self) -> None:
         if self._file is not None:

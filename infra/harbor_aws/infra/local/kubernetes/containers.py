@@ -14,6 +14,7 @@ from harbor_aws.infra.errors import InfrastructureError, UsageError
 from harbor_aws.infra.local.kubernetes.build import Builder
 from harbor_aws.infra.local.kubernetes.cgroup import MemoryCgroups
 from harbor_aws.infra.local.kubernetes.exec_process import ContainerProcess, exec_failed
+from harbor_aws.infra.local.kubernetes.image_export import export_image
 from harbor_aws.infra.local.kubernetes.images import ImageStore
 from harbor_aws.infra.local.kubernetes.machine import Machine
 from harbor_aws.infra.local.kubernetes.namespaces import Namespaces, StartFailedError
@@ -52,7 +53,7 @@ class ContainerRuntime:
         for name in _SWEPT:
             shutil.rmtree(directory / name, ignore_errors=True)
             (directory / name).mkdir()
-        cgroups = MemoryCgroups(f"harbor-aws-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}")
+        cgroups = MemoryCgroups(f"harbor-aws-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}", directory / "cgroup")
         cgroups.remove()
         self._machine = Machine(directory, Namespaces(), ImageStore(directory / "images", rootfs), cgroups)
         self._builder = Builder(self._machine)
@@ -109,6 +110,14 @@ class ContainerRuntime:
     async def build(self, image: str, context_tar: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         return await self._builder.build(image, context_tar)
 
+    async def export_image(self, image: str, out: Path) -> None:
+        """Write an image, flattened to one layer, as a docker archive that any container runtime imports.
+
+        Raises:
+            UsageError: it stands on this machine's root file system, which is no image.
+        """
+        await export_image(self._machine, image, out)
+
     async def close(self) -> None:
         await asyncio.gather(*(self.stop(uid, grace_seconds=0) for uid in list(self._pods)))
         await self._builder.close()
@@ -116,6 +125,7 @@ class ContainerRuntime:
         self._machine.cgroups.remove()
         for name in _SWEPT:
             await asyncio.to_thread(shutil.rmtree, self._machine.directory / name, ignore_errors=True)
+        (self._machine.directory / "lock").unlink(missing_ok=True)
         self._lock.close()
 
 

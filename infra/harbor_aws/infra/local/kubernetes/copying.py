@@ -202,3 +202,28 @@ def _extract_all(tar: tarfile.TarFile, goal: Path) -> None:
         elif member.isreg() or member.isdir() or member.issym():
             with contextlib.suppress(FileExistsError):
                 target.write(member, path, tar)
+
+
+def make_working_directory(stream: int, *, path: str, owner: str) -> None:  # noqa: ARG001 - nothing is streamed
+    """Make what is missing of a directory; it belongs to ``owner``, a ``user[:group]``, or to root."""
+    _Target(owner=owner or None, keep_owner=False, mode=None).make_parents(Path(path))
+
+
+def pack_everything(stream: int) -> None:
+    """Write every file below ``/`` to ``stream``, with owners, modes, links and devices."""
+    links: dict[tuple[int, int], str] = {}
+    with (
+        os.fdopen(os.dup(stream), "wb") as file,
+        tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for path in _walk(Path("/")):
+            status = path.lstat()
+            name = str(path).lstrip("/")
+            if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+                first = links.setdefault((status.st_dev, status.st_ino), name)
+                if first != name:
+                    member = tarfile.TarInfo(name)
+                    member.type, member.linkname = tarfile.LNKTYPE, first
+                    tar.addfile(member)
+                    continue
+            _pack_one(tar, path, name)

@@ -52,21 +52,24 @@ class Image:
     def on_host(self) -> bool:
         return self.base == HOST_ROOT
 
-    def overlays(self, mounts: tuple[BaseMount, ...], *, upper: Path | None = None) -> list[OverlaySpec]:
+    def overlays(
+        self, mounts: tuple[BaseMount, ...], *, upper: Path | None = None, work: Path | None = None
+    ) -> list[OverlaySpec]:
         """The file systems of a container of this image.
 
         Args:
             mounts: the file systems of this machine that a container on its root sees.
             upper: directory of a new layer that shall keep what is written; ``None`` is memory.
+            work: a directory for overlayfs on the same file system.
         """
         return [
             {
                 "path": mount.path,
                 "base": mount.path if self.on_host else self.base,
-                "hidden": list(mount.hidden),
+                "hidden": list(mount.hidden) if self.on_host else [],
                 "layers": [str(one) for layer in self.layers if (one := layer_part(layer, mount.path)).is_dir()],
                 "upper": str(layer_part(upper, mount.path)) if upper else None,
-                "work": str(layer_part(upper.with_name(upper.name + "-work"), mount.path)) if upper else None,
+                "work": str(layer_part(work, mount.path)) if work else None,
             }
             for mount in (mounts if self.on_host else mounts[:1])
         ]
@@ -124,17 +127,33 @@ class ImageStore:
             data = json.loads((directory / "image.json").read_text())
         except FileNotFoundError:
             return None
-        layers = [directory / "layer", *(self.directory / "built" / layer for layer in data["layers"])]
-        return Image(name, data["base"], tuple(layers), ImageConfig(**data["config"]))
+        layers = tuple(self.directory / "built" / layer for layer in data["layers"])
+        return Image(name, data["base"], layers, ImageConfig(**data["config"]))
 
     def built_directory(self, name: str) -> Path:
         return self.directory / "built" / hashlib.sha256(normalized(name).encode()).hexdigest()[:32]
 
-    def describe(self, image: Image) -> str:
-        """What ``image.json`` of an image with one layer more than ``image`` holds."""
-        root = self.directory / "built"
-        layers = [str(layer.relative_to(root)) for layer in image.layers]
-        return json.dumps({"name": image.name, "base": image.base, "layers": layers, "config": asdict(image.config)})
+    def keep(self, image: Image, directory: Path) -> None:
+        """Make a built image known, atomically: ``directory`` holds its new layers and becomes its own."""
+        final, root = self.built_directory(image.name), self.directory / "built"
+        for layer in directory.iterdir():
+            if layer not in image.layers:  # of a stage that was only copied from
+                shutil.rmtree(layer)
+        layers = [final / layer.name if layer.parent == directory else layer for layer in image.layers]
+        description = {
+            "name": image.name,
+            "base": image.base,
+            "layers": [str(layer.relative_to(root)) for layer in layers],
+            "config": asdict(image.config),
+        }
+        (directory / "image.json").write_text(json.dumps(description))
+        directory.rename(final)
+
+    def empty(self) -> str:
+        """A base with nothing in it, ``FROM scratch``."""
+        directory = self.directory / "unpacked" / "empty"
+        directory.mkdir(exist_ok=True)
+        return str(directory)
 
     def _unpacked(self, archive: Path) -> Path:
         status = archive.stat()

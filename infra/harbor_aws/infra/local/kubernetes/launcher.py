@@ -20,10 +20,11 @@ import select
 import signal
 import socket
 import sys
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from harbor_aws.infra.local.kubernetes.copying import pack, unpack
+from harbor_aws.infra.local.kubernetes.copying import make_working_directory, pack, pack_everything, unpack
 from harbor_aws.infra.local.kubernetes.mounts import enter_root
 from harbor_aws.infra.local.kubernetes.program import ProgramError, attach, attach_terminal, become, make_directory
 from harbor_aws.infra.local.kubernetes.syscalls import PR_SET_NAME, PR_SET_PDEATHSIG, prctl, set_hostname
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
 
 NAMESPACES = os.CLONE_NEWNS | os.CLONE_NEWUTS | os.CLONE_NEWIPC
 FORWARDED = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+COPYING: dict[str, Callable[..., None]] = {
+    "pack": pack,
+    "unpack": unpack,
+    "pack_everything": pack_everything,
+    "make_working_directory": make_working_directory,
+}
 MAX_DESCRIPTORS = 8
 
 
@@ -64,11 +71,11 @@ class Launcher:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         gc.freeze()
         while True:
-            ready, _, _ = select.select([self._server, wake], [], [])
+            ready, _, _ = select.select([self._server.fileno(), wake], [], [])
             if wake in ready:
                 os.read(wake, 4096)
                 self._reap()
-            if self._server in ready and not self._receive():
+            if self._server.fileno() in ready and not self._receive():
                 return
 
     def _receive(self) -> bool:
@@ -108,7 +115,7 @@ class Launcher:
         identifier, shared = request["id"], request["shares"]
         shared_pidfd = self._containers[shared][1] if shared in self._containers else None
         os.unshare(os.CLONE_NEWPID)
-        pid = self._fork(identifier, given, lambda status: self._contain(request, given, shared_pidfd, status))
+        pid = self._fork(identifier, given, lambda _: self._contain(request, given, shared_pidfd))
         os.setns(self._own_pids, os.CLONE_NEWPID)
         self._containers[identifier] = (pid, os.pidfd_open(pid))
 
@@ -116,8 +123,8 @@ class Launcher:
         self._fork_inside(request, given, request["container"], lambda status: _execute(request, given, status))
 
     def _copy(self, request: Request, given: Descriptors) -> None:
-        """Run :func:`pack` or :func:`unpack` in a container, or in a directory."""
-        work = {"pack": pack, "unpack": unpack}[request["action"]]
+        """Run a function of :mod:`.copying` in a container, or in a directory."""
+        work = COPYING[request["action"]]
 
         def run(status: socket.socket) -> NoReturn:
             if "directory" in request:
@@ -125,7 +132,9 @@ class Launcher:
                 os.chdir("/")
             try:
                 work(given["stream"], **request["arguments"])
-            except (OSError, ValueError, ProgramError) as error:
+            except BrokenPipeError:
+                os._exit(0)  # the other half says what was wrong
+            except (tarfile.TarError, OSError, ValueError, ProgramError) as error:
                 status.send(str(error).encode())
                 os._exit(1)
             os._exit(0)
@@ -176,9 +185,7 @@ class Launcher:
                 status.send(repr(error).encode())
             os._exit(125)
 
-    def _contain(
-        self, request: Request, given: Descriptors, shared_pidfd: int | None, status: socket.socket
-    ) -> NoReturn:
+    def _contain(self, request: Request, given: Descriptors, shared_pidfd: int | None) -> NoReturn:
         """The life of a container's first process."""
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if select.select([self._alive], [], [], 0)[0]:
@@ -192,14 +199,15 @@ class Launcher:
         else:
             os.setns(shared_pidfd, os.CLONE_NEWUTS | os.CLONE_NEWIPC)
         cgroup = os.open(request["cgroup"], os.O_WRONLY) if request["cgroup"] else None
+        null = os.open("/dev/null", os.O_RDWR)
         enter_root(request["root"])
         program = request["program"]
         if program is None:
-            _keep_house(None, status)
+            _keep_house(None, null)
         make_directory(program["cwd"] or "/")
         child = os.fork()
         if child:
-            _keep_house(child, status)
+            _keep_house(child, null)
         os.setsid()
         if cgroup is not None:
             os.write(cgroup, b"0")
@@ -221,13 +229,11 @@ def _join(cgroup: str | None) -> None:
         Path(cgroup).write_text("0")
 
 
-def _keep_house(program: int | None, status: socket.socket) -> NoReturn:
-    """Reap orphans and pass signals on until the program ends; end as it did."""
-    status.close()
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    null = os.open("/dev/null", os.O_RDWR)
+def _keep_house(program: int | None, null: int) -> NoReturn:
+    """Hold nothing open, reap orphans and pass signals on until the program ends; end as it did."""
     for number in range(3):
         os.dup2(null, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     while True:
         number = signal.sigwait({*FORWARDED, signal.SIGCHLD})
         if number != signal.SIGCHLD:

@@ -37,19 +37,31 @@ class Machine:
         *,
         hostname: str,
         binds: list[BindSpec] | None = None,
+        memory: list[str] | None = None,
         upper: Path | None = None,
+        work: Path | None = None,
         size_bytes: int | None = None,
+        bare: bool = False,
     ) -> RootSpec:
-        """The root file system of a container; ``upper`` keeps what it writes, if given."""
+        """The root file system of a container.
+
+        Args:
+            memory: directories that are empty and not kept.
+            upper: directory of a layer that keeps what is written, with ``work`` for overlayfs.
+            size_bytes: the most that may be written.
+            bare: only the image's own files, without what the kernel and the runtime add to them.
+        """
         return {
             "stage": str(self.stage),
-            "overlays": image.overlays(host_base_mounts(self.directory), upper=upper),
+            "overlays": image.overlays(host_base_mounts(self.directory), upper=upper, work=work),
             "files": {
                 "/etc/hostname": f"{hostname}\n",
                 "/etc/hosts": f"{_read('/etc/hosts').rstrip()}\n127.0.0.1\t{hostname}\n",
                 "/etc/resolv.conf": _read("/etc/resolv.conf"),
             },
             "binds": binds or [],
+            "memory": memory or [],
+            "bare": bare,
             "size_bytes": size_bytes,
         }
 

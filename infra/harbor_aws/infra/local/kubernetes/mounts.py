@@ -69,8 +69,12 @@ class RootSpec(TypedDict):
     files: dict[str, str]
     """Contents of files that the container gets besides the image's, such as ``/etc/hosts``."""
     binds: list[BindSpec]
+    memory: list[str]
+    """Directories that are empty and not kept."""
     size_bytes: int | None
     """The most that may be written, ``None`` being half of the memory."""
+    bare: bool
+    """Only the image's own files: no ``/proc``, ``/sys``, ``/dev``, no files, no binds."""
 
 
 def enter_root(spec: RootSpec) -> None:
@@ -83,6 +87,12 @@ def enter_root(spec: RootSpec) -> None:
     root.mkdir()
     for number, overlay in enumerate(spec["overlays"]):
         _mount_overlay(overlay, stage / f"overlay-{number}", root)
+    if not spec["bare"]:
+        _add_to_image(spec, stage, root)
+    pivot_root(str(root))
+
+
+def _add_to_image(spec: RootSpec, stage: Path, root: Path) -> None:
     _mount_proc(root)
     _mount_sys(root)
     _mount_dev(root)
@@ -91,9 +101,12 @@ def enter_root(spec: RootSpec) -> None:
         source.write_text(content)
         source.chmod(0o644)
         _bind_into(root, BindSpec(source=str(source), target=path, read_only=False))
+    for path in spec["memory"]:
+        target = _inside(root, path)
+        target.mkdir(mode=0o755, parents=True, exist_ok=True)
+        mount("tmpfs", str(target), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     for entry in spec["binds"]:
         _bind_into(root, entry)
-    pivot_root(str(root))
 
 
 def _mount_overlay(spec: OverlaySpec, memory: Path, root: Path) -> None:
@@ -207,5 +220,6 @@ def _bind_into(root: Path, spec: BindSpec) -> None:
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         if target.is_symlink():  # it could point out of the root file system
             target.unlink()
-        target.touch(0o644)
+        if not target.exists():  # touching would copy it up
+            target.touch(0o644)
     bind(str(source), str(target), read_only=spec["read_only"])

@@ -15,7 +15,7 @@ from harbor_aws.infra.errors import InfrastructureError
 from harbor_aws.infra.local.kubernetes.readiness import ready
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from harbor_aws.infra.local.kubernetes.mounts import RootSpec
     from harbor_aws.infra.local.kubernetes.program import ProgramSpec
@@ -122,25 +122,33 @@ class Namespaces:
         with status:
             return process, await _started(process, status)
 
-    async def copy(
-        self,
-        action: str,
-        *,
-        place: Process | str,
-        stream: int,
-        arguments: Mapping[str, Any],
-    ) -> str | None:
-        """Run ``pack`` or ``unpack`` of :mod:`.copying` in a container or a directory; the error's text, if any."""
+    async def transfer(self, ends: Sequence[tuple[Process | str, str, Mapping[str, Any]]]) -> list[str]:
+        """Run functions of :mod:`.copying`, each in a container or a directory, one pipe joining the first to the next.
+
+        Returns:
+            What went wrong, the first cause first.
+        """
+        reader, writer = os.pipe()
+        streams = [writer, reader] if len(ends) > 1 else [writer]
+        started: list[tuple[Process, socket.socket]] = []
+        try:
+            for (place, action, arguments), stream in zip(ends, streams, strict=True):
+                started.append(await self._start_copying(place, action, arguments, stream))
+        finally:
+            os.close(reader)
+            os.close(writer)
+        return [error for one in started if (error := await _copied(*one))]
+
+    async def read_everything(self, container: Process, stream: int) -> str | None:
+        """Write a tar of all of a container's files to the descriptor ``stream``; what went wrong, if anything."""
+        return await _copied(*await self._start_copying(container, "pack_everything", {}, stream))
+
+    async def _start_copying(
+        self, place: Process | str, action: str, arguments: Mapping[str, Any], stream: int
+    ) -> tuple[Process, socket.socket]:
         where: dict[str, Any] = {"directory": place} if isinstance(place, str) else {"container": place.identifier}
-        request = {"operation": "copy", "action": action, "arguments": arguments, "cgroup": None} | where
-        process, status = await self._launch(request, {"stream": stream})
-        with status:
-            try:
-                await _started(process, status)
-            except StartFailedError as error:
-                return str(error)
-            code = await process.wait()
-        return None if code == 0 else f"{action} ended with exit code {code}"
+        request = {"operation": "copy", "action": action, "arguments": arguments, "cgroup": None}
+        return await self._launch({**request, **where}, {"stream": stream})
 
     async def signal(self, container: Process, number: int) -> None:
         """Signal a container's first process, which passes it on; one that has ended is left alone."""
@@ -232,6 +240,16 @@ class Namespaces:
         for ended in ends.values():
             if not ended.done():
                 ended.set_result(137)
+
+
+async def _copied(process: Process, status: socket.socket) -> str | None:
+    with status:
+        try:
+            await _started(process, status)
+        except StartFailedError as error:
+            return str(error)
+    code = await process.wait()
+    return None if code == 0 else f"copying ended with exit code {code}"
 
 
 async def _send_packet(connection: socket.socket, data: bytes, descriptors: list[int]) -> None:

@@ -150,7 +150,10 @@ def _reorder(result: dict[str, Any], field: str, order: list[Any]) -> None:
 
 def _json_patched(current: dict[str, Any], body: bytes) -> dict[str, Any]:
     try:
-        patch = jsonpatch.JsonPatch(json.loads(body))
+        operations = json.loads(body)
+        if not isinstance(operations, list):
+            raise bad_request("error decoding patch: it is not a list of operations")
+        patch = jsonpatch.JsonPatch(operations)
     except (ValueError, TypeError, AttributeError, jsonpatch.InvalidJsonPatch) as error:
         raise bad_request(f"error decoding patch: {error}") from error
     try:

@@ -41,12 +41,12 @@ def pod_events(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[PodEv
 def _container_events(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[PodEvent]:
     name, image = new["name"], new.get("image", "")
     was, now = old.get("state") or {}, new.get("state") or {}
+    waiting, ended = now.get("waiting") or {}, now.get("terminated") or {}
     started = (now.get("running") or now.get("terminated") or {}).get("startedAt")
-    if started and started != _started(was):
+    if started and started != _started(was) and ended.get("reason") != "StartError":
         yield PodEvent("Pulled", f'Container image "{image}" already present on machine', name)
         yield PodEvent("Created", f"Created container: {name}", name)
         yield PodEvent("Started", f"Started container {name}", name)
-    waiting, ended = now.get("waiting") or {}, now.get("terminated") or {}
     reason = waiting.get("reason")
     if reason in _FAILED_WAITING and reason != (was.get("waiting") or {}).get("reason"):
         yield PodEvent(_FAILED_WAITING[reason], waiting.get("message") or f"Error: {reason}", name, warning=True)

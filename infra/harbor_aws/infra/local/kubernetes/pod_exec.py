@@ -103,8 +103,7 @@ class _Session:
                 pod["metadata"]["uid"], container, options.command, stdin=options.stdin, tty=options.tty
             )
         except ExecFailedError as error:
-            failure = internal_error(f"error executing command in container: {error.message}").status()
-            await self._finish(failure)
+            await self._finish(internal_error(error.message).status())
             return
         reading = asyncio.create_task(self._read(process))
         writing = asyncio.create_task(self._write(process))

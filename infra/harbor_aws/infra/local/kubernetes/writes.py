@@ -57,7 +57,8 @@ def change_object(
         ApiError: 400, 404, 409 or 422, as Kubernetes.
     """
     metadata = _kept_metadata(resource, current, body)
-    item = rules.default_changed(resource, {**body, "metadata": metadata}, current)
+    identity = {"apiVersion": resource.api_version, "kind": resource.kind}
+    item = rules.default_changed(resource, {**identity, **body, "metadata": metadata}, current)
     rules.check_changed(resource, item, current)
     generation = current["metadata"].get("generation")
     if generation is not None:

@@ -1,0 +1,41 @@
+"""The embedded Kubernetes as a process of its own, with real pods."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def embedded_kubernetes(directory: Path) -> Iterator[Path]:
+    """Yields the kubeconfig; at the end the server must stop by itself and leave nothing mounted."""
+    kubeconfig, log = directory / "kubeconfig", directory / "log"
+    command = [sys.executable, "-m", "harbor_aws.infra.local.kubernetes", "--state-dir", str(directory)]
+    with log.open("wb") as output, subprocess.Popen(command, stderr=output) as server:
+        try:
+            deadline = time.monotonic() + 30
+            while not kubeconfig.exists():
+                assert server.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.05)
+            yield kubeconfig
+        finally:
+            server.send_signal(signal.SIGTERM)
+            try:
+                code = server.wait(60)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                raise
+    assert code == 0, log.read_text()
+    assert "Traceback" not in log.read_text(), log.read_text()
+    assert not kubeconfig.exists()
+    with open("/proc/mounts") as mounts:
+        assert not [line for line in mounts if str(directory) in line]

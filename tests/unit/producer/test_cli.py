@@ -1,0 +1,58 @@
+"""How commands end when something is wrong."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from harbor_aws.infra.errors import HarborAwsError, PermanentError, TransientError, UsageError
+from harbor_aws.producer.cli.errors import run
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> int:
+    """The exit code of a program whose only command raises ``error``."""
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    def fail() -> None:
+        if error:
+            raise error
+
+    monkeypatch.setattr("sys.argv", ["program"])
+    with pytest.raises(SystemExit) as exited:
+        run(app)
+    return int(exited.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("This is wrong."), 2),
+        (HarborAwsError("This is wrong."), 1),
+        (PermanentError("This is wrong."), 1),
+        (TransientError("This is wrong."), 1),
+    ],
+)
+def test_errors_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: HarborAwsError, code: int
+) -> None:
+    """What was asked wrongly ends with 2, the rest with 1; one sentence on stderr, no traceback."""
+    assert ended(monkeypatch, error) == code
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "Error: This is wrong.\n")
+
+
+def test_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends with 130, as shells have it."""
+    assert ended(monkeypatch, KeyboardInterrupt()) == 130
+
+
+def test_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing wrong is 0."""
+    assert ended(monkeypatch, None) == 0
+
+
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody raised on purpose keeps its traceback."""
+    with pytest.raises(ZeroDivisionError):
+        ended(monkeypatch, ZeroDivisionError())
