@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration import real_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,8 @@ class RunningStack:
     """Where its state is: ``XDG_STATE_HOME``."""
     cluster: str
     """``embedded`` or ``real``: where the trials' pods are."""
+    has_built_images: bool
+    """Whether tasks that have only a Dockerfile can run."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -82,8 +85,14 @@ def stack(request: pytest.FixtureRequest) -> Iterator[RunningStack]:
         if not REAL_KUBECONFIG:
             pytest.skip("HARBOR_AWS_TEST_KUBECONFIG names no real cluster")
         arguments = ["--kubeconfig", REAL_KUBECONFIG]
+        if real_images.can_import():
+            real_images.import_example_images()
     with tempfile.TemporaryDirectory(prefix="harbor-aws-e2e-") as home:
-        running = RunningStack(home=Path(home), cluster=request.param)
+        running = RunningStack(
+            home=Path(home),
+            cluster=request.param,
+            has_built_images=request.param == "embedded" or real_images.can_import(),
+        )
         try:
             running.run("local", "up", "--detach", "--workers", str(WORKERS), *arguments)
             yield running

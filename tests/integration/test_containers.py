@@ -154,10 +154,14 @@ async def test_a_pod_cannot_change_the_kernels_settings(pods: Pods) -> None:
 
 @pytest.mark.parametrize(
     ("script", "code", "reason", "phase"),
-    [("exit 0", 0, "Completed", "Succeeded"), ("exit 7", 7, "Error", "Failed"), ("kill -9 $$$$", 137, "Error", "Failed")],
+    [
+        ("exit 0", 0, "Completed", "Succeeded"),
+        ("exit 7", 7, "Error", "Failed"),
+        ("kill -9 $$$$", 137, "Error", "Failed"),
+    ],
 )
 async def test_exit_codes_become_statuses(pods: Pods, script: str, code: int, reason: str, phase: str) -> None:
-    """A container's end is reported with its exit code, its reason and the pod's phase (``$$`` is Kubernetes' ``$``)."""
+    """A container's end is reported with its exit code, its reason and the phase (``$$`` is Kubernetes' ``$``)."""
     state = await pods.ended("a", ["sh", "-c", script])
     assert (state["exitCode"], state["reason"], pods.statuses["a"]["phase"]) == (code, reason, phase)
     assert state["startedAt"] <= state["finishedAt"]
@@ -387,7 +391,9 @@ async def test_several_containers_share_what_kubernetes_shares(pods: Pods) -> No
 
 async def test_logs(pods: Pods) -> None:
     """Stdout and stderr are one log, which can be followed, cut at the front and at the end."""
-    await pods.running("a", ["sh", "-c", "for i in 1 2 3; do echo out $i; echo err $i >&2; done; sleep 0.2; printf end"])
+    await pods.running(
+        "a", ["sh", "-c", "for i in 1 2 3; do echo out $i; echo err $i >&2; done; sleep 0.2; printf end"]
+    )
     followed = await pods.log("a", follow=True)
     assert followed == b"out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\nend"
     assert await pods.log("a", tail=2) == b"err 3\nend"
@@ -421,11 +427,15 @@ async def test_a_missing_image(tmp_path: Path) -> None:
         await pods.start("a", SLEEP, container={"image": "unknown:1", "imagePullPolicy": "Never"})
         reasons = []
         for reason in ("ErrImagePull", "ImagePullBackOff"):
-            await pods.until("a", lambda one, r=reason: one["containerStatuses"][0]["state"]["waiting"]["reason"] == r)
+            await pods.until("a", waits_for(reason))
             reasons.append(pods.statuses["a"]["phase"])
         assert reasons == ["Pending", "Pending"]
     finally:
         await runtime.close()
+
+
+def waits_for(reason: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda status: status["containerStatuses"][0]["state"]["waiting"]["reason"] == reason
 
 
 @pytest.fixture
@@ -536,3 +546,11 @@ def parent(pid: int) -> int:
     with contextlib.suppress(OSError):
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return 0
+
+
+def test_only_root_can_run_pods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without root the runtime says so before it touches anything."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(UsageError, match="as root"):
+        ContainerRuntime(tmp_path / "state", {})
+    assert not (tmp_path / "state").exists()

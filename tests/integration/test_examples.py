@@ -56,7 +56,7 @@ def trials(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Map
 
 def has_image(task: str, stack: RunningStack) -> bool:
     """Whether the task's image is named, or the stack's own cluster builds it."""
-    return stack.cluster == "embedded" or bool(Task(tasks_directory() / task).config.environment.docker_image)
+    return stack.has_built_images or bool(Task(tasks_directory() / task).config.environment.docker_image)
 
 
 @pytest.fixture

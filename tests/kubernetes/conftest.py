@@ -100,7 +100,7 @@ def pod_request(keeper: PodKeeper, image: str, *, memory_mib: int | None = None)
         size=SMALLEST,
         deadline_seconds=900,
         cpus=0.1,
-        memory_mib=memory_mib,
+        memory_mib=memory_mib or 1024,  # where a pod's files are in memory, they count
     )
 
 

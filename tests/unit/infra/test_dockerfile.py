@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harbor_aws.infra.local.kubernetes.build_plan import CopyStep, DirectoryStep, RunStep, StagePlan, plan_build
+from harbor_aws.infra.local.kubernetes.build_plan import plan_build
+from harbor_aws.infra.local.kubernetes.build_steps import CopyStep, DirectoryStep, RunStep, StagePlan
 from harbor_aws.infra.local.kubernetes.dockerfile import DockerfileError, parse_dockerfile
 from harbor_aws.infra.local.kubernetes.dockerfile_words import WordError, replace_variables, split_words
 from harbor_aws.infra.local.kubernetes.dockerignore import Ignored
@@ -147,7 +148,10 @@ def test_directories_follow_each_other() -> None:
 
 def test_copies_know_their_source() -> None:
     """--from means a stage by name or number, or an image; --chown and --chmod are read."""
-    text = "FROM a AS One\nFROM b\nCOPY --from=one /x /y\nCOPY --from=0 /x /y\nCOPY --from=img --chown=1:2 --chmod=750 a b c/\n"
+    text = (
+        "FROM a AS One\nFROM b\nCOPY --from=one /x /y\nCOPY --from=0 /x /y\n"
+        "COPY --from=img --chown=1:2 --chmod=750 a b c/\n"
+    )
     named, numbered, image = _copies(text)
     assert named.source.stage == numbered.source.stage == 0
     assert (image.source.image, image.owner, image.mode, image.as_directory) == ("img", "1:2", 0o750, True)

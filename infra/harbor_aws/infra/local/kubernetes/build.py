@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harbor_aws.infra.errors import TransientError
@@ -20,8 +21,33 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from harbor_aws.infra.local.kubernetes.build_plan import StagePlan
+    from harbor_aws.infra.local.kubernetes.build_steps import StagePlan
     from harbor_aws.infra.local.kubernetes.machine import Machine
+
+
+@dataclass(eq=False)
+class _Running:
+    """A build that runs, and who reads its log."""
+
+    task: asyncio.Task[None]
+    log: ContainerLog
+    readers: int = 0
+
+    async def follow(self) -> AsyncIterator[bytes]:
+        """The log, and then what the build raises; the last reader removes the log."""
+        self.readers += 1
+        try:
+            async for chunk in self.log.read(follow=True, tail_lines=None, limit_bytes=None):
+                yield chunk
+            await asyncio.shield(self.task)
+        finally:
+            self.readers -= 1
+            if self.task.done():
+                self.finish()
+
+    def finish(self) -> None:
+        if not self.readers:
+            self.log.remove()
 
 
 class Builder:
@@ -29,7 +55,7 @@ class Builder:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._running: dict[str, tuple[asyncio.Task[None], ContainerLog]] = {}
+        self._running: dict[str, _Running] = {}
         self._works: set[BuildWork] = set()
 
     async def build(self, image: str, context_tar: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -47,15 +73,15 @@ class Builder:
         if key not in self._running:
             directory = self._machine.directory / "builds" / uuid.uuid4().hex
             directory.mkdir(parents=True)
-            log = ContainerLog(directory / "log")
+            log = ContainerLog(directory.with_suffix(".log"))
             work = BuildWork(self._machine, directory, log, log.open())
             task = asyncio.create_task(self._build(image, context_tar, work), name=f"build {image}")
-            self._running[key] = task, log
+            self._running[key] = _Running(task, log)
             task.add_done_callback(lambda done: self._forget(key, done))
-        return _follow(*self._running[key])
+        return self._running[key].follow()
 
     def _forget(self, key: str, task: asyncio.Task[None]) -> None:
-        self._running.pop(key, None)
+        self._running.pop(key).finish()
         if not task.cancelled():
             task.exception()  # whoever asked for the build may be gone
 
@@ -63,7 +89,7 @@ class Builder:
         """Stop every build; nothing is left of it."""
         for work in self._works:
             await work.stop()
-        await asyncio.gather(*(task for task, _ in list(self._running.values())), return_exceptions=True)
+        await asyncio.gather(*(one.task for one in list(self._running.values())), return_exceptions=True)
 
     async def _build(self, image: str, context_tar: AsyncIterator[bytes], work: BuildWork) -> None:
         self._works.add(work)
@@ -103,9 +129,3 @@ class Builder:
 
 async def _line(text: str) -> AsyncIterator[bytes]:
     yield text.encode()
-
-
-async def _follow(task: asyncio.Task[None], log: ContainerLog) -> AsyncIterator[bytes]:
-    async for chunk in log.read(follow=True, tail_lines=None, limit_bytes=None):
-        yield chunk
-    await asyncio.shield(task)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harbor_aws.infra.errors import PermanentError, TransientError
-from harbor_aws.infra.local.kubernetes.build_plan import CopyStep, DirectoryStep, RunStep
+from harbor_aws.infra.local.kubernetes.build_steps import CopyStep, DirectoryStep, RunStep
 from harbor_aws.infra.local.kubernetes.images import Image, layer_part
 from harbor_aws.infra.local.kubernetes.namespaces import StartFailedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from harbor_aws.infra.local.kubernetes.build_plan import StagePlan, Step
+    from harbor_aws.infra.local.kubernetes.build_steps import StagePlan, Step
     from harbor_aws.infra.local.kubernetes.container_log import ContainerLog
     from harbor_aws.infra.local.kubernetes.machine import Machine
     from harbor_aws.infra.local.kubernetes.mounts import BindSpec, RootSpec
@@ -76,6 +76,8 @@ class BuildWork:
             root=root, hostname=_HOSTNAME, program=program, output=self.output, cgroup=None
         )
         self.containers.add(process)
+        if self.stopped:  # while it started
+            await self.machine.namespaces.signal(process, signal.SIGKILL)
         try:
             yield process
         finally:

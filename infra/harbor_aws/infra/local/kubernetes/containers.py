@@ -19,6 +19,7 @@ from harbor_aws.infra.local.kubernetes.images import ImageStore
 from harbor_aws.infra.local.kubernetes.machine import Machine
 from harbor_aws.infra.local.kubernetes.namespaces import Namespaces, StartFailedError
 from harbor_aws.infra.local.kubernetes.pod import Pod
+from harbor_aws.infra.local.kubernetes.privileges import check_privileges
 from harbor_aws.infra.local.kubernetes.runtime import ExecFailedError
 
 if TYPE_CHECKING:
@@ -45,15 +46,19 @@ class ContainerRuntime:
             rootfs: directories or tar archives of root file systems, by the image names that stand for them.
 
         Raises:
-            UsageError: another runtime has the directory, or a root file system does not exist.
+            UsageError: this machine does not let us make namespaces, another runtime has the directory, or a root file
+                system does not exist.
         """
+        check_privileges()
         directory = state_directory.resolve()
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(directory / "lock")
         for name in _SWEPT:
             shutil.rmtree(directory / name, ignore_errors=True)
             (directory / name).mkdir()
-        cgroups = MemoryCgroups(f"harbor-aws-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}", directory / "cgroup")
+        cgroups = MemoryCgroups(
+            f"harbor-aws-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}", directory / "cgroup"
+        )
         cgroups.remove()
         self._machine = Machine(directory, Namespaces(), ImageStore(directory / "images", rootfs), cgroups)
         self._builder = Builder(self._machine)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,6 +102,9 @@ class ImageStore:
                 raise UsageError(f"--rootfs {name}={path}: there is no such directory or archive.")
         (directory / "built").mkdir(parents=True, exist_ok=True)
         (directory / "unpacked").mkdir(exist_ok=True)
+        for partial in (directory / "unpacked").glob("*.partial"):
+            shutil.rmtree(partial)
+        self._unpacking = threading.Lock()
 
     def find(self, name: str, *, never_pull: bool = False) -> Image:
         """The image called ``name``; a name that nobody gave a meaning is this machine's root file system.
@@ -116,7 +120,8 @@ class ImageStore:
             return built
         path = self._rootfs.get(normalized(name))
         if path is not None:
-            return Image(name, str(path.resolve() if path.is_dir() else self._unpacked(path)))
+            with self._unpacking:
+                return Image(name, str(path.resolve() if path.is_dir() else self._unpacked(path)))
         if never_pull and (self._rootfs or any((self.directory / "built").iterdir())):
             raise ImageMissingError(f'Container image "{name}" is not present with pull policy of Never')
         return Image(name, HOST_ROOT)
@@ -162,7 +167,6 @@ class ImageStore:
         if directory.is_dir():
             return directory
         partial = directory.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o755)
         options = ["--numeric-owner", "--exclude=./dev/*", "--exclude=dev/*"]
         done = subprocess.run(["tar", "-xpf", archive, *options, "-C", partial], capture_output=True, check=False)

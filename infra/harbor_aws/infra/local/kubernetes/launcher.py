@@ -87,11 +87,22 @@ class Launcher:
         given = dict(zip(names.decode().split(), descriptors, strict=True))
         try:
             request = json.loads(os.pread(given["request"], os.fstat(given["request"]).st_size, 0))
-            self._operations[request["operation"]](request, given)
+            self._operate(request, given)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         return True
+
+    def _operate(self, request: Request, given: Descriptors) -> None:
+        try:
+            self._operations[request["operation"]](request, given)
+        except OSError as error:  # no more processes, or the container is just ending: nobody else's trouble
+            if "status" in given:
+                with socket.socket(fileno=os.dup(given["status"])) as status, contextlib.suppress(OSError):
+                    status.send(str(error).encode())
+                self._report(request["id"], 127 << 8)
+        finally:
+            os.setns(self._own_pids, os.CLONE_NEWPID)
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -116,7 +127,6 @@ class Launcher:
         shared_pidfd = self._containers[shared][1] if shared in self._containers else None
         os.unshare(os.CLONE_NEWPID)
         pid = self._fork(identifier, given, lambda _: self._contain(request, given, shared_pidfd))
-        os.setns(self._own_pids, os.CLONE_NEWPID)
         self._containers[identifier] = (pid, os.pidfd_open(pid))
 
     def _exec(self, request: Request, given: Descriptors) -> None:
@@ -163,7 +173,6 @@ class Launcher:
         except OSError:  # its first process is just dying
             pidfd = None
         self._fork(request["id"], given, enter)
-        os.setns(self._own_pids, os.CLONE_NEWPID)
 
     def _fork(self, identifier: int, given: Descriptors, run: Callable[[socket.socket], NoReturn]) -> int:
         pid = os.fork()

@@ -6,7 +6,6 @@ that nothing is left of it when the last process of the container is gone, howev
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path, PurePosixPath
 from typing import TypedDict
@@ -142,12 +141,7 @@ def _hide(mask: Path, base: Path, hidden: HiddenSpec) -> None:
     directory = mask / hidden["path"]
     directory.mkdir(exist_ok=True)
     directory.chmod(hidden["mode"])
-    os.setxattr(directory, f"{_attribute_space()}.overlay.opaque", b"y")
-
-
-def _attribute_space() -> str:
-    """Overlayfs keeps its attributes elsewhere in a user namespace, where ``trusted`` ones cannot be set."""
-    return "user" if Path("/proc/self/uid_map").read_text().split()[2] == "1" else "trusted"
+    os.setxattr(directory, "trusted.overlay.opaque", b"y")
 
 
 def _mount_merged(lowers: list[str], upper: str | None, work: str | None, target: Path) -> None:
@@ -159,16 +153,13 @@ def _mount_merged(lowers: list[str], upper: str | None, work: str | None, target
     ]
     if upper is not None and work is not None:
         options += [f"upperdir={_escaped(upper)}", f"workdir={_escaped(work)}", "volatile"]
-    if _attribute_space() == "user":
-        options.append("userxattr")
     mount("overlay", str(target), "overlay", 0, ",".join(options))
 
 
 def _copy_attributes(source: Path, target: Path) -> None:
     """What is merged has the attributes of the topmost directory."""
     status = source.stat()
-    with contextlib.suppress(PermissionError):
-        os.chown(target, status.st_uid, status.st_gid)
+    os.chown(target, status.st_uid, status.st_gid)
     target.chmod(status.st_mode & 0o7777)
 
 

@@ -265,21 +265,30 @@ async def _send_packet(connection: socket.socket, data: bytes, descriptors: list
 async def _started(process: Process, status: socket.socket) -> int | None:
     """Wait until the program replaced the launcher's child: the status socket closes without an error."""
     terminal: int | None = None
+    try:
+        while True:
+            message, descriptors = await _receive_status(status)
+            if descriptors:
+                terminal = descriptors[0]
+                os.set_inheritable(terminal, False)
+            elif message:
+                await process.wait()
+                raise StartFailedError(message.decode(errors="replace"))
+            else:
+                return terminal
+    except BaseException:
+        if terminal is not None:
+            os.close(terminal)
+        raise
+
+
+async def _receive_status(status: socket.socket) -> tuple[bytes, list[int]]:
     while True:
         try:
             message, descriptors, _, _ = socket.recv_fds(status, _PACKET_BYTES, 1)
         except BlockingIOError:
             await ready(status.fileno())
-            continue
         except ConnectionResetError:
-            message, descriptors = b"", []
-        if descriptors:
-            terminal = descriptors[0]
-            os.set_inheritable(terminal, False)
-        elif message:
-            if terminal is not None:
-                os.close(terminal)
-            await process.wait()
-            raise StartFailedError(message.decode(errors="replace"))
+            return b"", []
         else:
-            return terminal
+            return message, descriptors

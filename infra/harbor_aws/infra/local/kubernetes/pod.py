@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from harbor_aws.infra.local.kubernetes.machine import Machine
     from harbor_aws.infra.local.kubernetes.runtime import PodObject, StatusSink
+
+logger = logging.getLogger(__name__)
 
 _KILL_INTERVAL_SECONDS = 0.5
 
@@ -41,12 +44,13 @@ class Pod:
         self._containers = made(self._spec["containers"])
 
     def begin(self) -> None:
-        (self._directory).mkdir(parents=True)
+        self._directory.mkdir(parents=True)
         if self._init_containers:
             for one in (*self._containers, *self._init_containers[1:]):
                 one.state.state = POD_INITIALIZING
         self._report()
         self._task = asyncio.create_task(self._run(), name=f"pod {self.uid}")
+        self._task.add_done_callback(_log_failure)
 
     def find(self, container: str) -> PodContainer | None:
         return next((one for one in self._all if one.state.name == container), None)
@@ -95,3 +99,8 @@ class Pod:
             now=timestamp(),
         )
         self._report_status(self.uid, status)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        logger.error("The runtime failed %s.", task.get_name(), exc_info=error, extra={"action": "run_pod"})

@@ -110,8 +110,9 @@ class PodContainer:
         self.cgroup = self._machine.cgroups.create(container_id[:32], limit) if limit else None
         name = hostname(self._pod)
         root = self._machine.root(image, hostname=name, binds=binds, size_bytes=self.plan.storage_bytes)
-        output = self.log.open()
+        output = -1
         try:
+            output = self.log.open()
             process = await self._machine.namespaces.start(
                 root=root,
                 hostname=name,
@@ -120,12 +121,13 @@ class PodContainer:
                 cgroup=self.cgroup.procs if self.cgroup else None,
                 shares=shares,
             )
-        except (StartFailedError, InfrastructureError) as error:
+        except (StartFailedError, InfrastructureError, OSError) as error:
             await self._clean_up()
             self._set(start_error(f"failed to create containerd task: {error}", finished_at=timestamp()))
             return 128
         finally:
-            os.close(output)
+            if output >= 0:
+                os.close(output)
         return await self._watch(process, container_id)
 
     async def _watch(self, process: Process, container_id: str) -> int:

@@ -40,13 +40,8 @@ def bind(source: str, target: str, *, read_only: bool = False) -> None:
     """Make ``source``, without what is mounted below it, appear at ``target``."""
     mount(source, target, None, MS_BIND)
     if read_only:
-        mount(source, target, None, MS_BIND | MS_REMOUNT | MS_RDONLY | _locked_flags(target))
-
-
-def _locked_flags(path: str) -> int:
-    """The flags that a remount must keep, as those of a more privileged mount are locked in a user namespace."""
-    flags = os.statvfs(path).f_flag
-    return flags & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)
+        kept = os.statvfs(target).f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)
+        mount(source, target, None, MS_BIND | MS_REMOUNT | MS_RDONLY | kept)
 
 
 def unmount(target: str) -> None:
