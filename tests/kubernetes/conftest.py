@@ -99,7 +99,7 @@ def pod_request(keeper: PodKeeper, image: str, *, memory_mib: int | None = None)
         image=image,
         size=SMALLEST,
         deadline_seconds=900,
-        cpus=0.1,
+        cpus=0.5,
         memory_mib=memory_mib or 1024,  # where a pod's files are in memory, they count
     )
 

@@ -234,7 +234,7 @@ async def test_cancelling_ends_the_command(keeper: PodKeeper, debian: Pod) -> No
 
 async def test_a_command_may_kill_all_it_can(keeper: PodKeeper, doomed: Pod) -> None:
     """A command that kills every process, its own wrapper too, ended by SIGKILL; the pod is as well as before."""
-    assert (await run(keeper, doomed, "kill -9 -1")).exit_code == 137
+    assert (await run(keeper, doomed, "sleep 0.5; kill -9 -1")).exit_code == 137
     assert (await run(keeper, doomed, "echo still here")).stdout == "still here\n"
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from harbor_aws.infra.stack import KubernetesAccess
 
 _PATH = "/apis/harbor-aws.dev/v1/images"
-_IN_MEMORY = 8 * 1024 * 1024
-"""Bytes of a context's tar that are kept in memory; a larger one goes through a temporary file."""
 
 
 async def build_image(
@@ -40,7 +38,7 @@ async def build_image(
         TransientError: the cluster did not answer, or the connection was cut.
         UsageError: the kubeconfig cannot be used.
     """
-    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as archive:
+    with tempfile.TemporaryFile() as archive:
         try:
             await asyncio.to_thread(_pack, context, archive)
         except OSError as error:

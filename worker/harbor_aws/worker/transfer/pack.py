@@ -6,6 +6,7 @@ import os
 import stat
 import tarfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,20 +18,20 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Archive:
     """What will be in a tar. GNU's format, which BusyBox reads too; everything is root's."""
 
     members: tuple[tuple[tarfile.TarInfo, Path], ...]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes of the whole tar."""
         content = sum(len(_header(info)) + _padded(info.size, tarfile.BLOCKSIZE) for info, _ in self.members)
         return _padded(content + 2 * tarfile.BLOCKSIZE, tarfile.RECORDSIZE)
 
     def chunks(self) -> Iterator[bytes]:
-        """The tar, in pieces of at most :data:`CHUNK_BYTES`.
+        """The tar, in pieces of any size up to :data:`CHUNK_BYTES`.
 
         Raises:
             TransferError: a file became shorter since the archive was planned.

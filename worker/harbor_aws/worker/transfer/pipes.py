@@ -15,6 +15,7 @@ _THREADS = ThreadPoolExecutor(max_workers=64, thread_name_prefix="harbor-aws-tra
 """Of our own: asyncio's has six threads on two cores, and a transfer holds one for as long as the network takes."""
 
 _BUFFER_BYTES = 256 * 1024
+_PIPE_BYTES = 64 * 1024  # what Linux lets a pipe hold
 
 
 async def in_thread[T](work: Callable[[], T]) -> T:
@@ -32,9 +33,9 @@ async def produced(chunks: Callable[[], Iterable[bytes]]) -> AsyncIterator[async
     )
 
     def produce() -> None:
-        with os.fdopen(writing, "wb", 0) as pipe:
+        with os.fdopen(writing, "wb", _PIPE_BYTES) as pipe:
             for chunk in chunks():
-                _write_all(pipe, chunk)
+                pipe.write(chunk)
 
     producing = asyncio.ensure_future(in_thread(produce))
     try:
@@ -69,8 +70,3 @@ async def consumed[T](
             transport.abort()
         await asyncio.gather(consuming, return_exceptions=True)
 
-
-def _write_all(pipe: BinaryIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[pipe.write(view) :]

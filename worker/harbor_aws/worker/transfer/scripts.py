@@ -86,7 +86,7 @@ report $mode
     + _SEND
 )
 
-# GNU tar says 1 when a file changed while it was read, which is no reason to lose the others.
+# GNU tar says 1 when a file changed while it was read, which is no reason to lose the others; BusyBox's says 1 for all.
 _DOWNLOAD_TAR = (
     _COMMON
     + rf"""
@@ -101,7 +101,7 @@ else
   tar -cf "$stage" "$@" -C "$source" .
 fi
 code=$?
-[ "$code" -le 1 ] || exit 74
+[ "$code" = 0 ] || {{ [ "$code" = 1 ] && tar --version 2>/dev/null | grep -q GNU; }} || exit 74
 report -
 """
     + _SEND

@@ -26,9 +26,6 @@ _log = logging.getLogger(__name__)
 _UNTIL_THE_CLIENT_LEAVES = {"WATCH": 200, "CONNECT": 101}
 """Verbs whose answers the client ends, and the codes that they began with."""
 
-_BEGUN = "answer begun"
-"""Key of a request whose answer is on its way: an error then can only cut it."""
-
 _PUBLIC = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 
 
@@ -43,7 +40,6 @@ class Api:
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=LARGEST)
-        app.on_response_prepare.append(_remember_begun)
         app.router.add_route("*", "/{path:.*}", self._answer)
         return app
 
@@ -62,8 +58,8 @@ class Api:
                 raise
             except Exception as error:  # noqa: BLE001 - a fault of ours, which the client must see as Kubernetes' 500
                 _log.exception("%s %s failed.", request.method, request.path, extra={"action": "serve"})
-                if request.get(_BEGUN):
-                    raise ConnectionAbortedError("the answer cannot be completed") from error
+                if request.writer.output_size:
+                    raise ConnectionAbortedError("the answer had begun: it can only be cut") from error
                 response = _refusal(internal_error(repr(error)))
             code = response.status
             return response
@@ -107,7 +103,3 @@ class Api:
 
 def _refusal(error: ApiError) -> web.Response:
     return json_response(error.status(), status=error.code)
-
-
-async def _remember_begun(request: web.Request, _response: web.StreamResponse) -> None:
-    request[_BEGUN] = True

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 PATH = "/apis/harbor-aws.dev/v1/images"
 _CHUNK = 1024 * 1024
-_IN_MEMORY = 8 * 1024 * 1024
-"""Bytes of a context that are kept in memory; a larger one goes to a temporary file."""
 
 
 async def build_image(request: web.Request, runtime: PodRuntime) -> web.StreamResponse:
@@ -57,7 +55,7 @@ async def build_image(request: web.Request, runtime: PodRuntime) -> web.StreamRe
 
 
 async def _receive(request: web.Request) -> IO[bytes]:
-    file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed when the build has read it
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the build has read it
     try:
         async for chunk in request.content.iter_chunked(_CHUNK):
             await asyncio.to_thread(file.write, chunk)
