@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @contextmanager
@@ -37,5 +37,4 @@ def embedded_kubernetes(directory: Path) -> Iterator[Path]:
     assert code == 0, log.read_text()
     assert "Traceback" not in log.read_text(), log.read_text()
     assert not kubeconfig.exists()
-    with open("/proc/mounts") as mounts:
-        assert not [line for line in mounts if str(directory) in line]
+    assert str(directory) not in Path("/proc/mounts").read_text()

@@ -7,10 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from kubernetes.aio import client as k8s
-from kubernetes.aio import config, watch
-from kubernetes.aio.stream import WsApiClient
-
+from kubernetes.aio import client, config, stream, watch
 from tests.integration.embedded_kubernetes import embedded_kubernetes
 
 if TYPE_CHECKING:
@@ -21,6 +18,11 @@ pytestmark = pytest.mark.root
 
 NAMESPACE = "harbor-aws"
 
+k8s: Any = client  # its models refuse the plain dicts that its calls take, and much of it has no types
+Watch: Any = watch.Watch
+WsApiClient: Any = stream.WsApiClient
+load_kube_config: Any = config.load_kube_config
+
 
 @pytest.fixture(scope="module")
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -29,14 +31,14 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-async def configuration(kubeconfig: Path) -> k8s.Configuration:
+async def configuration(kubeconfig: Path) -> Any:
     made = k8s.Configuration()
-    await config.load_kube_config(config_file=str(kubeconfig), client_configuration=made, persist_config=False)
+    await load_kube_config(config_file=str(kubeconfig), client_configuration=made, persist_config=False)
     return made
 
 
 @pytest.fixture
-async def core(configuration: k8s.Configuration) -> AsyncIterator[Any]:
+async def core(configuration: Any) -> AsyncIterator[Any]:
     async with k8s.ApiClient(configuration) as api:
         yield k8s.CoreV1Api(api)
 
@@ -53,11 +55,11 @@ async def until(core: Any, name: str, *phases: str) -> Any:
     version = listed.metadata.resource_version
     if listed.items and listed.items[0].status.phase in phases:
         return listed.items[0]
-    async with asyncio.timeout(60), watch.Watch() as events:
-        stream = events.stream(
+    async with asyncio.timeout(60), Watch() as events:
+        changes = events.stream(
             core.list_namespaced_pod, NAMESPACE, field_selector=f"metadata.name={name}", resource_version=version
         )
-        async for event in stream:
+        async for event in changes:
             if event["type"] == "DELETED" or event["object"].status.phase in phases:
                 return event["object"]
     raise AssertionError("the watch ended")
@@ -91,7 +93,7 @@ async def test_grace(core: Any) -> None:
     assert (await core.list_namespaced_pod(NAMESPACE, label_selector="test=stubborn")).items == []
 
 
-async def test_exec(core: Any, configuration: k8s.Configuration) -> None:
+async def test_exec(core: Any, configuration: Any) -> None:
     """The official client's exec sees output and exit code."""
     await core.create_namespaced_pod(NAMESPACE, pod("exec", "sleep", "1000"))
     await until(core, "exec", "Running")
@@ -122,7 +124,7 @@ async def test_many_pods_at_once(core: Any) -> None:
     version = (await core.list_namespaced_pod(NAMESPACE)).metadata.resource_version
     await asyncio.gather(*(core.create_namespaced_pod(NAMESPACE, pod(name, "true")) for name in names))
     ended: list[str] = []
-    async with asyncio.timeout(90), watch.Watch() as events:
+    async with asyncio.timeout(90), Watch() as events:
         async for event in events.stream(core.list_namespaced_pod, NAMESPACE, resource_version=version):
             if event["type"] != "DELETED" and event["object"].status.phase == "Succeeded":
                 ended.append(event["object"].metadata.name)
@@ -133,7 +135,7 @@ async def test_many_pods_at_once(core: Any) -> None:
     assert (await core.list_namespaced_pod(NAMESPACE)).items == []
 
 
-async def test_deployment_and_scale(configuration: k8s.Configuration) -> None:
+async def test_deployment_and_scale(configuration: Any) -> None:
     """The typed client creates, scales and deletes a Deployment."""
     template = {
         "metadata": {"labels": {"app": "w"}},
@@ -157,14 +159,14 @@ async def test_deployment_and_scale(configuration: k8s.Configuration) -> None:
 
 async def test_expired_watch(core: Any) -> None:
     """The client sees 410 for a version that is forgotten."""
-    with pytest.raises(k8s.ApiException) as caught:
-        async with watch.Watch() as events:
-            async for _ in events.stream(core.list_namespaced_pod, NAMESPACE, resource_version="1"):
-                pass
+    async with Watch() as events:
+        changes = events.stream(core.list_namespaced_pod, NAMESPACE, resource_version="1")
+        with pytest.raises(k8s.ApiException) as caught:
+            await anext(changes)
     assert caught.value.status == 410
 
 
-async def test_wrong_token(configuration: k8s.Configuration) -> None:
+async def test_wrong_token(configuration: Any) -> None:
     """Another token is refused."""
     configuration.api_key = {"BearerToken": "Bearer wrong"}
     async with k8s.ApiClient(configuration) as api:

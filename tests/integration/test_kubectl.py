@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from tests.integration.embedded_kubernetes import embedded_kubernetes
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl"),
 ]
 
-POD = {
+POD: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Pod",
     "metadata": {"name": "box"},
@@ -65,7 +64,7 @@ class Kubectl:
         return output
 
     def apply(self, *objects: dict[str, Any]) -> str:
-        return self("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}).encode())
+        return self("apply", "-f", "-", stdin="\n".join(map(json.dumps, objects)).encode())
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +145,9 @@ def test_watch(kubectl: Kubectl) -> None:
     ) as watching:
         try:
             time.sleep(1)
-            pod = {**POD, "metadata": {"name": "short"}}
-            pod["spec"] = {**POD["spec"], "containers": [{"name": "main", "image": "debian", "command": ["true"]}]}  # type: ignore[dict-item]  # it is a dict
-            kubectl.apply(pod)
+            containers = [{"name": "main", "image": "debian", "command": ["true"]}]
+            spec = {**POD["spec"], "containers": containers}
+            kubectl.apply({**POD, "metadata": {"name": "short"}, "spec": spec})
             kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/short", "--timeout=30s")
             kubectl("delete", "pod", "short", "--wait=false")
             kubectl("wait", "--for=delete", "pod/short", "--timeout=30s")

@@ -120,7 +120,8 @@ async def test_no_secret_shows_in_any_command_line(keeper: PodKeeper, debian: Po
 
 
 @pytest.mark.parametrize(
-    ("user", "expected"), [(None, "0:0"), ("root", "0:0"), (0, "0:0"), ("nobody", "65534:65534"), (65534, "65534:65534")]
+    ("user", "expected"),
+    [(None, "0:0"), ("root", "0:0"), (0, "0:0"), ("nobody", "65534:65534"), (65534, "65534:65534")],
 )
 async def test_users_of_debian(keeper: PodKeeper, debian: Pod, user: str | int | None, expected: str) -> None:
     """A user is given by name or by uid, with its group and its home."""
@@ -264,15 +265,13 @@ async def test_a_pod_that_ends_ends_the_command(keeper: PodKeeper, doomed: Pod) 
         explained = await keeper.explanation(doomed, within_seconds=GENEROUS_SECONDS)
         assert explained is not None
         error = explained
-    assert error.pod == doomed.name  # type: ignore[attr-defined]  # a PodError either way
+    assert error.pod == doomed.name
     assert doomed.is_over
 
 
 async def test_a_pod_that_is_deleted_ends_the_command(keeper: PodKeeper, doomed: Pod) -> None:
     """When somebody deletes the pod, the command that runs is told so, with a reason."""
-    running = asyncio.create_task(
-        keeper.while_running(doomed, run(keeper, doomed, "sleep 3600", timeout_seconds=600))
-    )
+    running = asyncio.create_task(keeper.while_running(doomed, run(keeper, doomed, "sleep 3600", timeout_seconds=600)))
     await run(keeper, doomed, "true")
     await keeper.cluster.request("DELETE", f"{keeper.cluster.pods_path}/{doomed.name}")
     async with asyncio.timeout(GENEROUS_SECONDS):
@@ -286,7 +285,7 @@ async def test_a_pod_that_runs_out_of_memory(
 ) -> None:
     """A command beyond the pod's memory gives SIGKILL's exit code, or an error that says OOMKilled; never success."""
     async with run_pod(keeper, "debian:bookworm", memory_mib=64) as pod:
-        hog = "python3 -c \"x = bytearray(512 * 1024 * 1024); print(len(x))\""
+        hog = 'python3 -c "x = bytearray(512 * 1024 * 1024); print(len(x))"'
         try:
             result = await keeper.while_running(pod, run(keeper, pod, hog))
         except (ExecError, PodFailedError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harbor_aws.infra.errors import PermanentError, PodGoneError
+from harbor_aws.infra.errors import PodGoneError
 from harbor_aws.worker.exec.command import run_command
 from harbor_aws.worker.exec.scripts import Command
 from harbor_aws.worker.transfer.download import download_directory, download_file
@@ -63,16 +63,14 @@ def snapshot(root: Path) -> dict[str, tuple[str, int | None, str]]:
 
 
 @pytest.mark.parametrize("image", ["debian", "busybox"])
-async def test_a_tree_there_and_back(
-    keeper: PodKeeper, debian: Pod, busybox: Pod, tmp_path: Path, image: str
-) -> None:
+async def test_a_tree_there_and_back(keeper: PodKeeper, debian: Pod, busybox: Pod, tmp_path: Path, image: str) -> None:
     """Contents, modes, links, empty directories and odd names survive both ways; pipes are left out."""
     pod = debian if image == "debian" else busybox
     make_tree(tmp_path / "there")
     await upload_directory(keeper.cluster, pod.name, tmp_path / "there", "/data/there and back")
-    assert await sh(keeper, pod, "ls -ld '/data/there and back' | cut -c1-10; stat -c %u '/data/there and back/dir'") == (
-        "drwxr-xr-x\n0\n"
-    )
+    assert await sh(
+        keeper, pod, "ls -ld '/data/there and back' | cut -c1-10; stat -c %u '/data/there and back/dir'"
+    ) == ("drwxr-xr-x\n0\n")
     await download_directory(keeper.cluster, pod.name, "/data/there and back", tmp_path / "back")
     (tmp_path / "there" / "fifo").unlink()
     assert snapshot(tmp_path / "back") == snapshot(tmp_path / "there")

@@ -37,6 +37,10 @@ REQUEST_TIMEOUT_SECONDS = 30.0
 WATCH_SECONDS = 240
 """After how long the server ends a watch, to be taken up again: bounds how long a dead connection goes unnoticed."""
 
+_FAREWELL_SECONDS = 0.1
+"""For TLS connections to end, which aiohttp does not wait for:
+https://docs.aiohttp.org/en/stable/client_advanced.html#graceful-shutdown"""
+
 _WATCH_LINE_BYTES = 2**21  # an object is at most 1.5 MiB (etcd's limit)
 
 
@@ -82,6 +86,7 @@ class Cluster:
         connector = aiohttp.TCPConnector(ssl=_ssl_context(configuration), limit=0, keepalive_timeout=60)
         async with aiohttp.ClientSession(connector=connector) as session:
             yield cls(access, configuration, session)
+        await asyncio.sleep(_FAREWELL_SECONDS)
 
     async def request(
         self,

@@ -6,12 +6,12 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.unit.infra.fake_runtime import FakeRuntime
 
 from harbor_aws.infra.errors import PermanentError, TransientError, UsageError
 from harbor_aws.infra.images import build_image
 from harbor_aws.infra.local.kubernetes.serve import serving
 from harbor_aws.infra.stack import KubernetesAccess
-from tests.unit.infra.fake_runtime import FakeRuntime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from aiohttp import web
+from tests.unit.infra.fake_runtime import FakeRuntime
 
 from harbor_aws.infra.local.kubernetes import reads
 from harbor_aws.infra.local.kubernetes.api import Api
 from harbor_aws.infra.local.kubernetes.cluster import Cluster
-from tests.unit.infra.fake_runtime import FakeRuntime
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
 PODS = "/api/v1/namespaces/default/pods"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -41,7 +41,7 @@ class Client:
             assert response.status == status, text
             return json.loads(text) if response.content_type == "application/json" else text
 
-    async def run(self, name: str, *command: str, **spec: Any) -> Json:
+    async def run(self, name: str, *command: str, **spec: Any) -> Any:
         """Create a pod of one container and wait until it runs or ended."""
         await self("POST", PODS, pod(name, *command, **spec), status=201)
         return await self.until(f"{PODS}/{name}", lambda item: item["status"]["phase"] != "Pending")
@@ -341,7 +341,7 @@ async def test_updates_and_conflicts(client: Client) -> None:
 async def test_server_side_apply_creates_and_changes(client: Client) -> None:
     """An apply creates what is not there and then changes it; without a manager it is refused."""
     body = {"apiVersion": "apps/v1", "kind": "Deployment", **deployment(1)}
-    options = {"content_type": "application/apply-patch+yaml"}
+    options: dict[str, Any] = {"content_type": "application/apply-patch+yaml"}
     await client("PATCH", f"{DEPLOYMENTS}/w", body, status=422, **options)
     await client("PATCH", f"{DEPLOYMENTS}/w?fieldManager=me", body, status=201, **options)
     body["spec"]["replicas"] = 0
@@ -366,8 +366,8 @@ async def test_log(client: Client) -> None:
 
 
 async def run_exec(
-    client: Client, *command: str, protocol: str = "v5.channel.k8s.io", sent: list[bytes] = [], **query: str
-) -> dict[int, bytes]:  # noqa: B006 - it is not changed
+    client: Client, *command: str, protocol: str = "v5.channel.k8s.io", sent: Iterable[bytes] = (), **query: str
+) -> dict[int, bytes]:
     """All that comes back on each channel."""
     parameters = [*{"stdout": "true", "stderr": "true", **query}.items(), *(("command", word) for word in command)]
     received: dict[int, bytes] = {}
@@ -378,8 +378,8 @@ async def run_exec(
         for message in sent:
             await socket.send_bytes(message)
         async with asyncio.timeout(20):
-            async for message in socket:
-                received[message.data[0]] = received.get(message.data[0], b"") + message.data[1:]
+            async for answer in socket:
+                received[answer.data[0]] = received.get(answer.data[0], b"") + answer.data[1:]
     return received
 
 

@@ -13,10 +13,10 @@ from harbor_aws.infra.local.kubernetes.names import generate_name, parse_timesta
 from harbor_aws.infra.local.kubernetes.pod_rules import default_pod, qos_class
 from harbor_aws.infra.local.kubernetes.pod_summary import pod_status
 from harbor_aws.infra.local.kubernetes.quantities import parse_quantity
+from harbor_aws.infra.local.kubernetes.request_path import Target, parse_path
 from harbor_aws.infra.local.kubernetes.resources import DEPLOYMENTS, PODS, REPLICA_SETS
 from harbor_aws.infra.local.kubernetes.rollout import ReplicaCount, next_replicas
 from harbor_aws.infra.local.kubernetes.rules import check_changed, check_new, default_new
-from harbor_aws.infra.local.kubernetes.request_path import Target, parse_path
 
 
 def pod(name: str = "p", **spec: Any) -> dict[str, Any]:
@@ -32,7 +32,8 @@ def test_pod_defaults() -> None:
     """A pod gets the defaults that clients rely on."""
     limits = {"limits": {"cpu": "1", "memory": "1Gi"}}
     made = default_pod(pod(containers=[container(resources=limits), {"name": "d", "image": "r:5000/i@sha256:0"}]))
-    spec, first, second = made["spec"], *made["spec"]["containers"]
+    spec = made["spec"]
+    first, second = spec["containers"]
     assert (spec["restartPolicy"], spec["terminationGracePeriodSeconds"], spec["nodeName"]) == ("Always", 30, "local")
     assert (first["imagePullPolicy"], second["imagePullPolicy"]) == ("Always", "IfNotPresent")
     assert first["resources"]["requests"] == limits["limits"]
@@ -85,7 +86,10 @@ def test_pod_spec_is_immutable() -> None:
 def test_deployment_rules() -> None:
     """A Deployment's selector must match its template and stay."""
     template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container()]}}
-    good = {"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}}
+    good: dict[str, Any] = {
+        "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template},
+    }
     made = default_new(DEPLOYMENTS, good)
     check_new(DEPLOYMENTS, made)
     assert made["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": "25%", "maxSurge": "25%"}

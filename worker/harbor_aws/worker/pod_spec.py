@@ -130,7 +130,8 @@ def _resources(request: PodRequest) -> dict[str, str]:
     """Requests, which are the limits too: Fargate knows no other kind, and a benchmark is comparable only so."""
     cpu_millis = request.size.cpu_millis if request.cpus is None else round(request.cpus * 1000)
     memory_mib = request.size.container_memory_mib if request.memory_mib is None else request.memory_mib
-    resources = {"cpu": f"{cpu_millis}m", "memory": f"{memory_mib}Mi"}
+    cpu = f"{cpu_millis}m" if cpu_millis % 1000 else str(cpu_millis // 1000)
+    resources = {"cpu": cpu, "memory": f"{memory_mib}Mi"}
     if request.storage_mib is not None:
         resources["ephemeral-storage"] = f"{request.storage_mib}Mi"
     return resources

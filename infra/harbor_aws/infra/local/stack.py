@@ -86,7 +86,7 @@ def up(
             replicas=workers,
             environment={**environment, "HARBOR_AWS_STACK": LOCAL_STACK},
             directory=working_directory,
-            shared=[Path(tempfile.gettempdir()), _directory()],
+            shared=_shared(stack),
             drain_seconds=settings.drain_seconds,
         )
         asyncio.run(_apply(stack, manifest))
@@ -126,7 +126,19 @@ def _start(*, settings: Settings, rootfs: Mapping[str, Path], trials: Kubernetes
     return stack
 
 
+def _shared(stack: Stack) -> list[Path]:
+    """What the workers must see as it is: this stack's state, and what may lie where a pod has its own directories."""
+    kubeconfig = stack.trials.kubeconfig
+    return [
+        Path(tempfile.gettempdir()),
+        _directory(),
+        *([kubeconfig] if stack.trials != stack.workers and kubeconfig else []),
+    ]
+
+
 async def _apply(stack: Stack, manifest: Mapping[str, object]) -> None:
+    async with Cluster.open(stack.trials) as cluster:
+        await cluster.ensure_namespace()
     async with Cluster.open(stack.workers) as cluster:
         await cluster.apply_deployment(manifest)
 

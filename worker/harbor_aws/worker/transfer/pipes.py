@@ -69,4 +69,3 @@ async def consumed[T](
         if not transport.is_closing():
             transport.abort()
         await asyncio.gather(consuming, return_exceptions=True)
-

@@ -56,7 +56,7 @@ class Api:
                 response = _refusal(ApiError(413, "RequestEntityTooLarge", message))
             except ConnectionError:
                 raise
-            except Exception as error:  # noqa: BLE001 - a fault of ours, which the client must see as Kubernetes' 500
+            except Exception as error:
                 _log.exception("%s %s failed.", request.method, request.path, extra={"action": "serve"})
                 if request.writer.output_size:
                     raise ConnectionAbortedError("the answer had begun: it can only be cut") from error
