@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from harbor.environments.definition import environment_content_hash
 from harbor.models.task.task import Task
 
-from harbor_aws.infra.local.kubernetes.containers import ContainerRuntime
+from harbor_aws.infra.local.kubernetes.pods.containers import ContainerRuntime
 from harbor_aws.infra.stack import Stack
 from harbor_aws.producer.examples import tasks_directory
 from harbor_aws.producer.support import task_environments

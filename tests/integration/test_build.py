@@ -14,7 +14,7 @@ import platformdirs
 import pytest
 
 from harbor_aws.infra.errors import PermanentError, UsageError
-from harbor_aws.infra.local.kubernetes.containers import ContainerRuntime
+from harbor_aws.infra.local.kubernetes.pods.containers import ContainerRuntime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

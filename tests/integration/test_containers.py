@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harbor_aws.infra.errors import UsageError
-from harbor_aws.infra.local.kubernetes.containers import ContainerRuntime
+from harbor_aws.infra.local.kubernetes.pods.containers import ContainerRuntime
 from harbor_aws.infra.local.kubernetes.runtime import ExecFailedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from harbor_aws.infra.local.kubernetes.exec_process import ContainerProcess
+    from harbor_aws.infra.local.kubernetes.pods.exec_process import ContainerProcess
 
 pytestmark = [
     pytest.mark.root,
@@ -478,7 +478,7 @@ def test_a_state_directory_belongs_to_one_runtime(tmp_path: Path) -> None:
     """A second runtime in the same directory is refused, before it could sweep the first one's."""
     code = textwrap.dedent(f"""
         from pathlib import Path
-        from harbor_aws.infra.local.kubernetes.containers import ContainerRuntime
+        from harbor_aws.infra.local.kubernetes.pods.containers import ContainerRuntime
         runtime = ContainerRuntime(Path({str(tmp_path)!r}), {{}})
         print("mine", flush=True)
         input()
@@ -497,7 +497,7 @@ def test_nothing_outlives_a_killed_server(tmp_path: Path) -> None:
     code = textwrap.dedent(f"""
         import asyncio
         from pathlib import Path
-        from harbor_aws.infra.local.kubernetes.containers import ContainerRuntime
+        from harbor_aws.infra.local.kubernetes.pods.containers import ContainerRuntime
         async def main():
             runtime = ContainerRuntime(Path({str(tmp_path / "state")!r}), {{}})
             limit = {{"limits": {{"memory": "64Mi"}}}}

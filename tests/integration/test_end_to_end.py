@@ -44,7 +44,8 @@ LIGHT = [
 ]
 """Tasks that neither run into a time-out nor move 64 MiB."""
 
-ATTEMPTS = 25
+ATTEMPTS = {"embedded": 25, "real": 4}
+"""By cluster: a real kubelet takes some 40 ms of a processor for every exec."""
 
 Outcome = dict[str, Any]
 
@@ -147,23 +148,24 @@ def test_harbor_view_shows_a_fetched_job_with_its_statistics(
     assert shown["stats"]["evals"]
 
 
-def test_two_hundred_trials_are_each_committed_once(stack: RunningStack, tmp_path: Path) -> None:
-    """8 tasks × 25 attempts on 2 workers of 16 slots: all committed, rewards as expected, and `status` always adds up.
+def test_many_trials_are_each_committed_once(stack: RunningStack, tmp_path: Path) -> None:
+    """8 tasks × 25 on 2 workers of 16 slots: all committed, rewards as expected, and `status` adds up at every moment.
 
     Leaves its figures in ``build/end_to_end_<cluster>.json``.
     """
     tasks = [task for task in LIGHT if task in runnable(stack)]
-    total = len(tasks) * ATTEMPTS
+    attempts = ATTEMPTS[stack.cluster]
+    total = len(tasks) * attempts
     job = f"many-{uuid.uuid4().hex[:6]}"
     requests_before, began = api_requests(stack), time.monotonic()
     with watching(stack, job, total) as sums:
         stack.run(
-            "enqueue", str(tasks_directory()), *included(tasks), "-k", str(ATTEMPTS), "-a", "oracle", "--job-name", job,
+            "enqueue", str(tasks_directory()), *included(tasks), "-k", str(attempts), "-a", "oracle", "--job-name", job,
             "-o", str(tmp_path), "--wait", timeout=380,
         )  # fmt: skip
     seconds = time.monotonic() - began
     expected = expected_rewards()
-    assert outcomes(tmp_path / job) == {task: [expected[task]] * ATTEMPTS for task in tasks}
+    assert outcomes(tmp_path / job) == {task: [expected[task]] * attempts for task in tasks}
     assert len(sums) > 1
     assert set(sums) == {total}
     store = ObjectStore.of(outputs(stack))

@@ -8,7 +8,7 @@ import tarfile
 from typing import TYPE_CHECKING, Any
 
 from harbor_aws.infra.errors import PermanentError
-from harbor_aws.infra.local.kubernetes.names import timestamp
+from harbor_aws.infra.local.kubernetes.objects.names import timestamp
 from harbor_aws.infra.local.kubernetes.runtime import ExecFailedError
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harbor_aws.infra.local.kubernetes.build_plan import plan_build
-from harbor_aws.infra.local.kubernetes.build_steps import CopyStep, DirectoryStep, RunStep, StagePlan
-from harbor_aws.infra.local.kubernetes.dockerfile import DockerfileError, parse_dockerfile
-from harbor_aws.infra.local.kubernetes.dockerfile_words import WordError, replace_variables, split_words
-from harbor_aws.infra.local.kubernetes.dockerignore import Ignored
-from harbor_aws.infra.local.kubernetes.images import ImageConfig
+from harbor_aws.infra.local.kubernetes.images.build_plan import plan_build
+from harbor_aws.infra.local.kubernetes.images.build_steps import CopyStep, DirectoryStep, RunStep, StagePlan
+from harbor_aws.infra.local.kubernetes.images.dockerfile import DockerfileError, parse_dockerfile
+from harbor_aws.infra.local.kubernetes.images.dockerfile_words import WordError, replace_variables, split_words
+from harbor_aws.infra.local.kubernetes.images.dockerignore import Ignored
+from harbor_aws.infra.local.kubernetes.images.store import ImageConfig
 
 
 def _plan(text: str, config: ImageConfig | None = None) -> list[StagePlan]:

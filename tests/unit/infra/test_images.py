@@ -10,7 +10,7 @@ from tests.unit.infra.fake_runtime import FakeRuntime
 
 from harbor_aws.infra.errors import PermanentError, TransientError, UsageError
 from harbor_aws.infra.images import build_image
-from harbor_aws.infra.local.kubernetes.serve import serving
+from harbor_aws.infra.local.kubernetes.api.serve import serving
 from harbor_aws.infra.stack import KubernetesAccess
 
 if TYPE_CHECKING:

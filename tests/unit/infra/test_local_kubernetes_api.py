@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 from tests.unit.infra.fake_runtime import FakeRuntime
 
-from harbor_aws.infra.local.kubernetes import reads
-from harbor_aws.infra.local.kubernetes.api import Api
-from harbor_aws.infra.local.kubernetes.cluster import Cluster
+from harbor_aws.infra.local.kubernetes.api import reads
+from harbor_aws.infra.local.kubernetes.api.application import Api
+from harbor_aws.infra.local.kubernetes.control.cluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

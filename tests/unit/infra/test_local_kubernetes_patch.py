@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harbor_aws.infra.local.kubernetes.api_errors import ApiError
-from harbor_aws.infra.local.kubernetes.patch import (
+from harbor_aws.infra.local.kubernetes.objects.api_errors import ApiError
+from harbor_aws.infra.local.kubernetes.objects.patch import (
     APPLY_PATCH,
     JSON_PATCH,
     MERGE_PATCH,

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from harbor_aws.infra.local.kubernetes.api_errors import ApiError
-from harbor_aws.infra.local.kubernetes.durations import human_duration
-from harbor_aws.infra.local.kubernetes.names import generate_name, parse_timestamp, timestamp
-from harbor_aws.infra.local.kubernetes.pod_rules import default_pod, qos_class
-from harbor_aws.infra.local.kubernetes.pod_summary import pod_status
-from harbor_aws.infra.local.kubernetes.quantities import parse_quantity
-from harbor_aws.infra.local.kubernetes.request_path import Target, parse_path
-from harbor_aws.infra.local.kubernetes.resources import DEPLOYMENTS, PODS, REPLICA_SETS
-from harbor_aws.infra.local.kubernetes.rollout import ReplicaCount, next_replicas
-from harbor_aws.infra.local.kubernetes.rules import check_changed, check_new, default_new
+from harbor_aws.infra.local.kubernetes.api.pod_summary import pod_status
+from harbor_aws.infra.local.kubernetes.api.request_path import Target, parse_path
+from harbor_aws.infra.local.kubernetes.control.rollout import ReplicaCount, next_replicas
+from harbor_aws.infra.local.kubernetes.objects.api_errors import ApiError
+from harbor_aws.infra.local.kubernetes.objects.durations import human_duration
+from harbor_aws.infra.local.kubernetes.objects.names import generate_name, parse_timestamp, timestamp
+from harbor_aws.infra.local.kubernetes.objects.pod_rules import default_pod, qos_class
+from harbor_aws.infra.local.kubernetes.objects.quantities import parse_quantity
+from harbor_aws.infra.local.kubernetes.objects.resources import DEPLOYMENTS, PODS, REPLICA_SETS
+from harbor_aws.infra.local.kubernetes.objects.rules import check_changed, check_new, default_new
 
 
 def pod(name: str = "p", **spec: Any) -> dict[str, Any]:

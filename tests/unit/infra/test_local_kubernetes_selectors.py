@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harbor_aws.infra.local.kubernetes.api_errors import ApiError
-from harbor_aws.infra.local.kubernetes.resources import PODS
-from harbor_aws.infra.local.kubernetes.selectors import match_labels, object_match, parse_label_selector
+from harbor_aws.infra.local.kubernetes.objects.api_errors import ApiError
+from harbor_aws.infra.local.kubernetes.objects.resources import PODS
+from harbor_aws.infra.local.kubernetes.objects.selectors import match_labels, object_match, parse_label_selector
 
 LABELS = {"app": "web", "tier": "a", "harbor-aws.dev/job": "j1"}
 

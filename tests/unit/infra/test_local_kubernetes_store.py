@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from harbor_aws.infra.local.kubernetes import store as store_module
-from harbor_aws.infra.local.kubernetes.api_errors import ApiError
-from harbor_aws.infra.local.kubernetes.resources import PODS
-from harbor_aws.infra.local.kubernetes.selectors import object_match
-from harbor_aws.infra.local.kubernetes.store import ObjectStore, Watcher
+from harbor_aws.infra.local.kubernetes.objects import store as store_module
+from harbor_aws.infra.local.kubernetes.objects.api_errors import ApiError
+from harbor_aws.infra.local.kubernetes.objects.resources import PODS
+from harbor_aws.infra.local.kubernetes.objects.selectors import object_match
+from harbor_aws.infra.local.kubernetes.objects.store import ObjectStore, Watcher
 
 
 def pod(name: str, namespace: str = "n", **metadata: Any) -> dict[str, Any]:

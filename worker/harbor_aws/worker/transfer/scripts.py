@@ -70,8 +70,9 @@ parent=${target%/*}
 """
 )
 
+# Nobody may be left to read it: then this process waits, but its file has no name any more.
 _SEND = r"""
-cat "$stage"
+exec 3<"$stage" && rm -f "$stage" && cat <&3
 """
 
 _DOWNLOAD_FILE = (

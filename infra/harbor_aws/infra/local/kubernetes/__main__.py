@@ -8,8 +8,8 @@ import logging
 import signal
 from pathlib import Path
 
-from harbor_aws.infra.local.kubernetes.containers import ContainerRuntime
-from harbor_aws.infra.local.kubernetes.serve import serving
+from harbor_aws.infra.local.kubernetes.api.serve import serving
+from harbor_aws.infra.local.kubernetes.pods.containers import ContainerRuntime
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What the API server asks of whatever runs the pods. Types only; :mod:`.containers` implements it."""
+"""What the API server asks of whatever runs the pods. Types only; ``pods/containers.py`` implements it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What acts on objects: controllers, and the kubelet that gives pods to the runtime."""

@@ -1,0 +1,1 @@
+"""Images: what a pod's root file system is made of, and the builder of Dockerfiles."""

@@ -1,0 +1,272 @@
+"""The process that starts the containers' processes: one a server, small, single-threaded, standard library only.
+
+Forking it costs a millisecond and sharing its memory costs nothing, whatever the server's size. It is the parent of
+every container's first process and of every exec'd one, so it alone signals and reaps them. When the server goes, its
+socket closes, and it exits; when it goes, the kernel kills the containers (``PR_SET_PDEATHSIG``), and with the last
+process of a container its mounts are gone.
+
+Run as ``python -m harbor_aws.infra.local.kubernetes.pods.launcher FD``, ``FD`` being a ``SOCK_SEQPACKET`` socket. A
+request is one packet: the names of the descriptors that come with it, the first being a memory file with the request
+as JSON.
+An event is one packet of JSON: ``{"id": …, "status": <wait status>}``, the end of a started process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from harbor_aws.infra.local.kubernetes.pods.copying import make_working_directory, pack, pack_everything, unpack
+from harbor_aws.infra.local.kubernetes.pods.mounts import enter_root
+from harbor_aws.infra.local.kubernetes.pods.program import ProgramError, attach, attach_terminal, become, make_directory
+from harbor_aws.infra.local.kubernetes.pods.syscalls import PR_SET_NAME, PR_SET_PDEATHSIG, prctl, set_hostname
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Request = dict[str, Any]
+    Descriptors = dict[str, int]
+
+NAMESPACES = os.CLONE_NEWNS | os.CLONE_NEWUTS | os.CLONE_NEWIPC
+FORWARDED = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
+COPYING: dict[str, Callable[..., None]] = {
+    "pack": pack,
+    "unpack": unpack,
+    "pack_everything": pack_everything,
+    "make_working_directory": make_working_directory,
+}
+MAX_DESCRIPTORS = 8
+
+
+class Launcher:
+    """Serves requests until the socket closes."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self._server = server
+        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self._ids: dict[int, int] = {}
+        """Request ids of the children, by pid."""
+        self._containers: dict[int, tuple[int, int]] = {}
+        """Pid and pidfd of the containers' first processes, by request id."""
+        self._alive, self._alive_writer = os.pipe()
+        self._operations: dict[str, Callable[[Request, Descriptors], None]] = {
+            "start": self._start,
+            "exec": self._exec,
+            "copy": self._copy,
+            "signal": self._signal,
+        }
+
+    def serve(self) -> None:
+        wake, wake_writer = os.pipe()
+        os.set_blocking(wake_writer, False)
+        signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        gc.freeze()
+        while True:
+            ready, _, _ = select.select([self._server.fileno(), wake], [], [])
+            if wake in ready:
+                os.read(wake, 4096)
+                self._reap()
+            if self._server.fileno() in ready and not self._receive():
+                return
+
+    def _receive(self) -> bool:
+        names, descriptors, _, _ = socket.recv_fds(self._server, 4096, MAX_DESCRIPTORS)
+        if not names:
+            return False
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+        given = dict(zip(names.decode().split(), descriptors, strict=True))
+        try:
+            request = json.loads(os.pread(given["request"], os.fstat(given["request"]).st_size, 0))
+            self._operate(request, given)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return True
+
+    def _operate(self, request: Request, given: Descriptors) -> None:
+        try:
+            self._operations[request["operation"]](request, given)
+        except OSError as error:  # no more processes, or the container is just ending: nobody else's trouble
+            if "status" in given:
+                with socket.socket(fileno=os.dup(given["status"])) as status, contextlib.suppress(OSError):
+                    status.send(str(error).encode())
+                self._report(request["id"], 127 << 8)
+        finally:
+            os.setns(self._own_pids, os.CLONE_NEWPID)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                self._report(self._ids.pop(pid), status)
+
+    def _report(self, identifier: int, status: int) -> None:
+        if identifier in self._containers:
+            os.close(self._containers.pop(identifier)[1])
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._server.send(json.dumps({"id": identifier, "status": status}).encode())
+
+    def _signal(self, request: Request, _: Descriptors) -> None:
+        if request["id"] in self._containers:
+            signal.pidfd_send_signal(self._containers[request["id"]][1], request["signal"])
+
+    def _start(self, request: Request, given: Descriptors) -> None:
+        identifier, shared = request["id"], request["shares"]
+        shared_pidfd = self._containers[shared][1] if shared in self._containers else None
+        os.unshare(os.CLONE_NEWPID)
+        pid = self._fork(identifier, given, lambda _: self._contain(request, given, shared_pidfd))
+        self._containers[identifier] = (pid, os.pidfd_open(pid))
+
+    def _exec(self, request: Request, given: Descriptors) -> None:
+        self._fork_inside(request, given, request["container"], lambda status: _execute(request, given, status))
+
+    def _copy(self, request: Request, given: Descriptors) -> None:
+        """Run a function of :mod:`.copying` in a container, or in a directory."""
+        work = COPYING[request["action"]]
+
+        def run(status: socket.socket) -> NoReturn:
+            if "directory" in request:
+                os.chroot(request["directory"])
+                os.chdir("/")
+            try:
+                work(given["stream"], **request["arguments"])
+            except BrokenPipeError:
+                os._exit(0)  # the other half says what was wrong
+            except (tarfile.TarError, OSError, ValueError, ProgramError) as error:
+                status.send(str(error).encode())
+                os._exit(1)
+            os._exit(0)
+
+        if "directory" in request:
+            self._fork(request["id"], given, run)
+        else:
+            self._fork_inside(request, given, request["container"], run)
+
+    def _fork_inside(
+        self, request: Request, given: Descriptors, container: int, run: Callable[[socket.socket], NoReturn]
+    ) -> None:
+        """Fork a child into a container; one that has ended is reported as the child's failure."""
+        pidfd = self._containers[container][1] if container in self._containers else None
+
+        def enter(status: socket.socket) -> NoReturn:
+            if pidfd is None:
+                raise ProgramError("cannot exec in a stopped container")
+            _join(request["cgroup"])
+            os.setns(pidfd, NAMESPACES)
+            run(status)
+
+        try:
+            if pidfd is not None:
+                os.setns(pidfd, os.CLONE_NEWPID)
+        except OSError:  # its first process is just dying
+            pidfd = None
+        self._fork(request["id"], given, enter)
+
+    def _fork(self, identifier: int, given: Descriptors, run: Callable[[socket.socket], NoReturn]) -> int:
+        pid = os.fork()
+        if pid:
+            self._ids[pid] = identifier
+            return pid
+        status = socket.socket(fileno=given["status"])
+        try:
+            signal.set_wakeup_fd(-1)
+            os.setsid()
+            os.close(self._alive_writer)
+            run(status)
+        except (ProgramError, OSError) as error:
+            with contextlib.suppress(OSError):
+                status.send(str(error).encode())
+            os._exit(127)
+        except BaseException as error:  # noqa: BLE001 - a forked child must never go on with the parent's work
+            with contextlib.suppress(OSError):
+                status.send(repr(error).encode())
+            os._exit(125)
+
+    def _contain(self, request: Request, given: Descriptors, shared_pidfd: int | None) -> NoReturn:
+        """The life of a container's first process."""
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if select.select([self._alive], [], [], 0)[0]:
+            os._exit(1)  # the launcher died before it could be noticed
+        prctl(PR_SET_NAME, b"init")
+        signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD})
+        os.unshare(os.CLONE_NEWNS)
+        if shared_pidfd is None:
+            os.unshare(os.CLONE_NEWUTS | os.CLONE_NEWIPC)
+            set_hostname(request["hostname"])
+        else:
+            os.setns(shared_pidfd, os.CLONE_NEWUTS | os.CLONE_NEWIPC)
+        cgroup = os.open(request["cgroup"], os.O_WRONLY) if request["cgroup"] else None
+        null = os.open("/dev/null", os.O_RDWR)
+        enter_root(request["root"])
+        program = request["program"]
+        if program is None:
+            _keep_house(None, null)
+        make_directory(program["cwd"] or "/")
+        child = os.fork()
+        if child:
+            _keep_house(child, null)
+        os.setsid()
+        if cgroup is not None:
+            os.write(cgroup, b"0")
+        attach(given)
+        become(program)
+
+
+def _execute(request: Request, given: Descriptors, status: socket.socket) -> NoReturn:
+    program = request["program"]
+    if request["terminal"]:
+        attach_terminal(status, program["user"])
+    else:
+        attach(given)
+    become(program)
+
+
+def _join(cgroup: str | None) -> None:
+    if cgroup:
+        Path(cgroup).write_text("0")
+
+
+def _keep_house(program: int | None, null: int) -> NoReturn:
+    """Hold nothing open, reap orphans and pass signals on until the program ends; end as it did."""
+    for number in range(3):
+        os.dup2(null, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    while True:
+        number = signal.sigwait({*FORWARDED, signal.SIGCHLD})
+        if number != signal.SIGCHLD:
+            if program is None:
+                os._exit(0)
+            os.kill(program, number)
+            continue
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, wait_status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                if pid == program:
+                    code = os.waitstatus_to_exitcode(wait_status)
+                    os._exit(code if code >= 0 else 128 - code)
+
+
+def main() -> None:
+    server = socket.socket(fileno=int(sys.argv[1]))
+    server.set_inheritable(False)
+    os.umask(0)
+    Launcher(server).serve()
+
+
+if __name__ == "__main__":
+    main()
