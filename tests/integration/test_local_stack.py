@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.integration.conftest import RunningStack
 
 if TYPE_CHECKING:

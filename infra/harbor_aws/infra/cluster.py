@@ -15,14 +15,14 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
-from kubernetes.aio import config as kubernetes_config
-from kubernetes.aio.client import Configuration
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from harbor_aws.infra.errors import InfrastructureError, PermanentError, TransientError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+
+    from kubernetes.aio.client import Configuration
 
     from harbor_aws.infra.stack import KubernetesAccess
 
@@ -291,6 +291,10 @@ class Cluster:
 
 
 async def _load(access: KubernetesAccess) -> Configuration:
+    # Importing the client takes a second, which commands that never reach the cluster are spared.
+    from kubernetes.aio import config as kubernetes_config
+    from kubernetes.aio.client import Configuration
+
     configuration = Configuration()
     try:
         if access.kubeconfig is None:

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import signal
+from typing import TYPE_CHECKING, cast
+
 import pytest
 import typer
+from typer.main import get_command
 
 from harbor_aws.infra.errors import HarborAwsError, PermanentError, TransientError, UsageError
 from harbor_aws.producer.cli.errors import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harbor_aws.producer.cli.app import Command
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """What a command does to SIGTERM is undone."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> int:
@@ -20,7 +37,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> int:
 
     monkeypatch.setattr("sys.argv", ["program"])
     with pytest.raises(SystemExit) as exited:
-        run(app)
+        run(cast("Command", get_command(app)), name="program")
     return int(exited.value.code or 0)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from harbor_aws.producer.cli.app import app, enqueue_app
+from typing import cast
+
+from typer.main import get_command
+
+from harbor_aws.producer.cli.app import Command, app, load_command
 from harbor_aws.producer.cli.errors import run
 
 __all__ = ["enqueue_main", "main"]
@@ -10,9 +14,9 @@ __all__ = ["enqueue_main", "main"]
 
 def main() -> None:
     """``harbor-aws``."""
-    run(app)
+    run(cast("Command", get_command(app)), name="harbor-aws")
 
 
 def enqueue_main() -> None:
     """``harbor-aws-enqueue``, which is ``harbor-aws enqueue``."""
-    run(enqueue_app)
+    run(load_command("enqueue"), name="harbor-aws-enqueue")

@@ -1,39 +1,75 @@
-"""The command line's table of contents."""
+"""The command line's table of contents.
+
+A command's module is imported when the command is used: Harbor, boto3 and the Kubernetes client take seconds between
+them, and no command needs all three.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any, cast, override
+
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
-from harbor_aws.producer.cli.demo import demo
-from harbor_aws.producer.cli.enqueue import enqueue
-from harbor_aws.producer.cli.fetch import fetch
-from harbor_aws.producer.cli.local import local_app
-from harbor_aws.producer.cli.scale import scale
-from harbor_aws.producer.cli.status import status
+_COMMANDS = {
+    "enqueue": "harbor_aws.producer.cli.enqueue:enqueue",
+    "status": "harbor_aws.producer.cli.status:status",
+    "fetch": "harbor_aws.producer.cli.fetch:fetch",
+    "scale": "harbor_aws.producer.cli.scale:scale",
+    "demo": "harbor_aws.producer.cli.demo:demo",
+    "local": "harbor_aws.producer.cli.local:local_app",
+}
+"""In the order in which ``--help`` lists them."""
 
-_SETTINGS = {"help_option_names": ["-h", "--help"]}
+_SETTINGS: dict[str, Any] = {
+    "add_completion": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+    "rich_markup_mode": "rich",
+    "pretty_exceptions_enable": False,
+}
+
+
+Command = TyperCommand | TyperGroup
+
+
+class LazyGroup(TyperGroup):
+    """Knows its commands by name, and imports one when it is asked for.
+
+    The contexts are click's, which some versions of Typer bring along under a name of their own.
+    """
+
+    @override
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    @override
+    def get_command(self, ctx: Any, cmd_name: str) -> Command | None:
+        return load_command(cmd_name) if cmd_name in _COMMANDS else None
+
+
+def load_command(name: str) -> Command:
+    """One of the commands, its module imported."""
+    module, _, attribute = _COMMANDS[name].partition(":")
+    found = getattr(import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer(**_SETTINGS)
+        found.command(name)(function)
+    command = cast("Command", get_command(found))
+    command.name = name
+    return command
+
 
 app = typer.Typer(
     name="harbor-aws",
+    cls=LazyGroup,
     help="Run Harbor's agent benchmarks on AWS: thousands of trials at once, on SQS, Celery and EKS Fargate.",
     no_args_is_help=True,
-    add_completion=False,
-    context_settings=_SETTINGS,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
+    **_SETTINGS,
 )
-app.command()(enqueue)
-app.command()(status)
-app.command()(fetch)
-app.command()(scale)
-app.add_typer(local_app, name="local")
-app.command()(demo)
 
-enqueue_app = typer.Typer(
-    name="harbor-aws-enqueue",
-    add_completion=False,
-    context_settings=_SETTINGS,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
-enqueue_app.command()(enqueue)
+
+@app.callback()
+def root() -> None:
+    """Run Harbor's agent benchmarks on AWS: thousands of trials at once, on SQS, Celery and EKS Fargate."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING
 
 from harbor_aws.infra.errors import HarborAwsError, UsageError
 
 if TYPE_CHECKING:
-    import typer
+    from harbor_aws.producer.cli.app import Command
 
 FAILED = 1
 MISUSED = 2
@@ -16,10 +17,11 @@ INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 
 
-def run(app: typer.Typer) -> None:
-    """Run a program's command line and exit as its errors say."""
+def run(command: Command, *, name: str) -> None:
+    """Run a program's command line and exit as its errors say. SIGTERM ends it as Ctrl-C does, cleaning up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        app()
+        command(prog_name=name)
     except HarborAwsError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(exit_code(error))
