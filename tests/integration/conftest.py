@@ -35,7 +35,13 @@ class RunningStack:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "XDG_STATE_HOME": str(self.home), "HARBOR_AWS_SLOTS": str(SLOTS), "COLUMNS": "200"}
+        settings = {"SLOTS": SLOTS, "VISIBILITY_TIMEOUT_SECONDS": 20, "LEASE_INTERVAL_SECONDS": 5}
+        return {
+            **os.environ,
+            **{f"HARBOR_AWS_{name}": str(value) for name, value in settings.items()},
+            "XDG_STATE_HOME": str(self.home),
+            "COLUMNS": "200",
+        }
 
     def run(
         self, *arguments: str, program: str = "harbor-aws", timeout: float = 110, check: bool = True

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.kubernetes, pytest.mark.asyncio(loop_scope="module")]
 
 IMAGE = "debian:bookworm"
-GENEROUS_SECONDS = 30
+GENEROUS_SECONDS = 90
 
 
 @pytest.fixture

@@ -29,7 +29,11 @@ async def run(
     keeper: PodKeeper, pod: Pod, text: str, *, timeout_seconds: float | None = 60, **command: Any
 ) -> CommandResult:
     return await run_command(
-        keeper.cluster, pod.name, Command(text, command.pop("env", {}), **command), timeout_seconds=timeout_seconds
+        keeper.cluster,
+        pod.name,
+        Command(text, command.pop("env", {}), **command),
+        timeout_seconds=timeout_seconds,
+        can_be_ended=lambda: not pod.is_over,
     )
 
 

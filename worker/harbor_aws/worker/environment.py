@@ -180,11 +180,11 @@ class FargateEnvironment(BaseEnvironment):
             PodGoneError, PodFailedError: the pod ended meanwhile.
             ExecError: what became of the command cannot be told.
         """
-        resolved = self._resolve_user(user)
+        resolved, pod = self._resolve_user(user), self._running_pod
         result = await self._in_pod(
             run_command(
                 self._cluster,
-                self._running_pod.name,
+                pod.name,
                 Command(
                     text=command,
                     env=self._merge_env(env) or {},
@@ -193,6 +193,7 @@ class FargateEnvironment(BaseEnvironment):
                 ),
                 timeout_seconds=timeout_sec,
                 on_output=self._output_callback(),
+                can_be_ended=lambda: not pod.is_over,
             )
         )
         return ExecResult(stdout=result.stdout, stderr=result.stderr, return_code=result.exit_code)

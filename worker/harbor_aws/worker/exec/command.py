@@ -60,6 +60,7 @@ async def run_command(
     *,
     timeout_seconds: float | None = None,
     on_output: OutputCallback | None = None,
+    can_be_ended: Callable[[], bool] = lambda: True,
 ) -> CommandResult:
     """Run a command and wait for its own exit, not for children that it left in the background.
 
@@ -68,6 +69,7 @@ async def run_command(
     Args:
         timeout_seconds: counted from when the command begins to run.
         on_output: called with text as it comes.
+        can_be_ended: asked when the caller is cancelled; ``False`` if nothing runs in the pod any more.
 
     Raises:
         PodGoneError: there is no such pod.
@@ -88,7 +90,8 @@ async def run_command(
             await asyncio.wait({reading}, timeout=_LAST_WORDS_SECONDS)
             return run.result(TIMEOUT_EXIT_CODE)
         except asyncio.CancelledError:
-            await _finish(run.abandon(reading))
+            if can_be_ended():
+                await _finish(run.abandon(reading))
             raise
         finally:
             reading.cancel()
