@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 @contextmanager
-def embedded_kubernetes(directory: Path) -> Iterator[Path]:
+def embedded_kubernetes(directory: Path, *, rootfs: Mapping[str, Path] | None = None) -> Iterator[Path]:
     """Yields the kubeconfig; at the end the server must stop by itself and leave nothing mounted."""
     kubeconfig, log = directory / "kubeconfig", directory / "log"
-    command = [sys.executable, "-m", "harbor_aws.infra.local.kubernetes", "--state-dir", str(directory)]
+    images = [argument for image, path in (rootfs or {}).items() for argument in ("--rootfs", f"{image}={path}")]
+    command = [sys.executable, "-m", "harbor_aws.infra.local.kubernetes", "--state-dir", str(directory), *images]
     with log.open("wb") as output, subprocess.Popen(command, stderr=output) as server:
         try:
             deadline = time.monotonic() + 30

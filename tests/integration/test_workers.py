@@ -133,5 +133,7 @@ def test_a_killed_worker_loses_nothing(stack: RunningStack, running_job: str) ->
 def test_a_deleted_pod_costs_an_attempt_and_no_score(stack: RunningStack, running_job: str) -> None:
     """Pods deleted under running agents: those trials are tried again and end with their right reward."""
     for pod in pods_of(stack).split()[:3]:
-        stack.kubectl("delete", "-n", "harbor-aws", pod, "--grace-period=0", "--force", "--wait=false")
+        stack.kubectl(
+            "delete", "-n", "harbor-aws", pod, "--grace-period=0", "--force", "--wait=false", "--ignore-not-found"
+        )
     assert_each_is_committed_once(stack, running_job)

@@ -1,7 +1,7 @@
-"""A cluster to test against, and pods in it.
+"""Clusters to test against, and pods in them.
 
-``HARBOR_AWS_TEST_KUBECONFIG`` names the kubeconfig of a cluster that has the images ``debian:bookworm`` and
-``busybox:latest``; without it these tests are skipped. Every run works in a namespace of its own, and removes it.
+The embedded one, and a real one if ``HARBOR_AWS_TEST_KUBECONFIG`` names the kubeconfig of a cluster that has the images
+``debian:bookworm`` and ``busybox:latest``. Every run works in a namespace of its own, and removes it.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
+import subprocess
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+from tests.integration.embedded_kubernetes import embedded_kubernetes
 
 from harbor_aws.infra.cluster import Cluster, ObjectNotFoundError
 from harbor_aws.infra.fargate import FargateSize
@@ -37,16 +40,47 @@ BUSYBOX = "busybox:latest"
 SMALLEST = FargateSize(250, 512)
 
 
-@pytest.fixture(scope="session")
-def access() -> Iterator[KubernetesAccess]:
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param("embedded", marks=[pytest.mark.root, pytest.mark.slow]),
+        pytest.param("real", marks=pytest.mark.kubernetes),
+    ],
+)
+def access(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesAccess]:
     """A namespace of this run's own in the cluster under test."""
-    kubeconfig = os.environ.get("HARBOR_AWS_TEST_KUBECONFIG")
-    if not kubeconfig:
+    if request.param == "embedded":
+        directory = tmp_path_factory.mktemp("embedded")
+        with embedded_kubernetes(directory, rootfs={BUSYBOX: busybox_root(tmp_path_factory)}) as kubeconfig:
+            yield from _own_namespace(kubeconfig)
+    elif kubeconfig_of_real := os.environ.get("HARBOR_AWS_TEST_KUBECONFIG"):
+        yield from _own_namespace(Path(kubeconfig_of_real))
+    else:
         pytest.skip("HARBOR_AWS_TEST_KUBECONFIG names no cluster")
-    made = KubernetesAccess(kubeconfig=Path(kubeconfig), namespace=f"harbor-aws-test-{uuid.uuid4().hex[:8]}")
+
+
+def _own_namespace(kubeconfig: Path) -> Iterator[KubernetesAccess]:
+    made = KubernetesAccess(kubeconfig=kubeconfig, namespace=f"harbor-aws-test-{uuid.uuid4().hex[:8]}")
     asyncio.run(_make_namespace(made))
     yield made
     asyncio.run(_remove_namespace(made))
+
+
+def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root file system with nothing but BusyBox, from this machine's own static one."""
+    program = shutil.which("busybox")
+    if program is None:
+        pytest.skip("there is no busybox on this machine (Debian's package busybox-static)")
+    root = tmp_path_factory.mktemp("busybox")
+    for directory in ("bin", "etc", "root", "tmp"):
+        (root / directory).mkdir()
+    (root / "tmp").chmod(0o1777)
+    shutil.copy(program, root / "bin" / "busybox")
+    (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n")
+    for applet in subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split():
+        if applet != "busybox":
+            (root / "bin" / applet).symlink_to("busybox")
+    return root
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harbor_aws.worker.pod_spec import PodRequest
     from harbor_aws.worker.pods import PodKeeper
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 IMAGE = "debian:bookworm"
 GENEROUS_SECONDS = 90

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from harbor_aws.worker.pods import Pod, PodKeeper
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 GENEROUS_SECONDS = 30
 """Far above what anything here takes, and far below the command's own time."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from harbor_aws.worker.pods import Pod, PodKeeper
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 MIB = 1024 * 1024
 
