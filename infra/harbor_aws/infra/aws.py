@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import boto3
@@ -29,23 +30,25 @@ def sqs_client(
     attempts: int = DEFAULT_ATTEMPTS,
 ) -> SQSClient:
     """A thread-safe SQS client of the stack's region and endpoint; no attempt outlives the read time-out."""
-    return _session(stack).client(
+    return _session(stack.region, is_emulator=stack.endpoint_url is not None).client(
         "sqs", endpoint_url=stack.endpoint_url, config=_config(read_timeout_seconds, connections, attempts)
     )
 
 
 def s3_client(stack: Stack, *, read_timeout_seconds: float = 60, connections: int = 50) -> S3Client:
     """A thread-safe S3 client of the stack's region and endpoint; no call outlives the read time-out by itself."""
-    return _session(stack).client(
+    return _session(stack.region, is_emulator=stack.endpoint_url is not None).client(
         "s3", endpoint_url=stack.endpoint_url, config=_config(read_timeout_seconds, connections, DEFAULT_ATTEMPTS)
     )
 
 
-def _session(stack: Stack) -> boto3.Session:
-    if stack.endpoint_url is None:
-        return boto3.Session(region_name=stack.region)
+@cache
+def _session(region: str, *, is_emulator: bool) -> boto3.Session:
+    """One session, and so one copy of the services' models, for all clients of a process."""
+    if not is_emulator:
+        return boto3.Session(region_name=region)
     # An emulator takes any credentials, and must never be sent the user's own.
-    return boto3.Session(region_name=stack.region, aws_access_key_id="local", aws_secret_access_key="local")  # noqa: S106 - no secret
+    return boto3.Session(region_name=region, aws_access_key_id="local", aws_secret_access_key="local")  # noqa: S106 - no secret
 
 
 def _config(read_timeout_seconds: float, connections: int, attempts: int) -> Config:
