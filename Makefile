@@ -26,7 +26,7 @@ unit: $(STAMP)
 	$(BIN)/pytest -q tests/unit
 
 test: check
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q --basetemp=build/pytest
 
 requirements: ## compile the pinned versions anew
 	$(BIN)/uv pip compile -q --universal --no-emit-index-url --no-annotate --extra dev --python-version 3.12 --upgrade -o requirements-dev.txt pyproject.toml

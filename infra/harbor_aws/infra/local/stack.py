@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harbor_aws.infra.cluster import Cluster
-from harbor_aws.infra.errors import HarborAwsError
+from harbor_aws.infra.errors import HarborAwsError, UsageError
 from harbor_aws.infra.local import processes, services
 from harbor_aws.infra.local.workers import worker_deployment
 from harbor_aws.infra.stack import LOCAL_STACK, KubernetesAccess, Stack, load_stack, stack_file
@@ -73,8 +73,11 @@ def up(
         trials: another cluster for the trials' pods.
 
     Raises:
+        UsageError: this process is not root.
         PartFailedError: a part did not come up.
     """
+    if os.geteuid() != 0:
+        raise UsageError("The local stack needs root: its pods are mount namespaces with overlays. Try it with sudo.")
     with _locked():
         found = status()
         stack = found.stack if found.is_up else None
