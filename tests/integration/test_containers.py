@@ -32,6 +32,9 @@ pytestmark = [
 
 SLEEP = ["sleep", "infinity"]
 
+PYTHON = str(Path(sys.executable).resolve())
+"""The real one: a virtual environment may lie below /tmp, which a pod has of its own."""
+
 
 class Pods:
     """A runtime, and the last status that it reported of each pod."""
@@ -120,8 +123,8 @@ async def test_a_pod_has_its_own_processes_hostname_and_files(pods: Pods, tmp_pa
     outside = tmp_path / "outside"
     outside.touch()
     await pods.running("a")
-    assert await pods.shell("a", "hostname; ls /tmp /run/lock | wc -l; set -- /proc/[0-9]*; echo $#") == "pod-a\n3\n3"
-    assert await pods.shell("a", f"test -e {outside} || echo hidden; test -r {sys.executable} && echo seen") == (
+    assert await pods.shell("a", "hostname; ls /tmp /run/lock | wc -l; set -- /proc/[0-9]*; echo $#") == "pod-a\n3\n2"
+    assert await pods.shell("a", f"test -e {outside} || echo hidden; test -r {PYTHON} && echo seen") == (
         "hidden\nseen"
     )
     assert (
@@ -157,7 +160,7 @@ async def test_a_pod_cannot_change_the_kernels_settings(pods: Pods) -> None:
     [
         ("exit 0", 0, "Completed", "Succeeded"),
         ("exit 7", 7, "Error", "Failed"),
-        ("kill -9 $$$$", 137, "Error", "Failed"),
+        (f"ulimit -c 0; exec {PYTHON} -c 'import ctypes; ctypes.string_at(0)'", 139, "Error", "Failed"),
     ],
 )
 async def test_exit_codes_become_statuses(pods: Pods, script: str, code: int, reason: str, phase: str) -> None:
@@ -308,9 +311,9 @@ async def test_a_process_outlives_its_client(pods: Pods) -> None:
     assert await pods.shell("a", "ls /tmp") == "done"
 
 
-async def test_background_children_do_not_pile_up(pods: Pods) -> None:
-    """Orphans of exec'd processes are reaped."""
-    await pods.running("a")
+async def test_orphans_are_the_programs_to_reap(pods: Pods) -> None:
+    """Orphans of exec'd processes become children of the container's program, and are gone when it has waited."""
+    await pods.running("a", ["sh", "-c", "while :; do sleep 0.05; done"])
     await asyncio.gather(
         *(pods.exec("a", "sh", "-c", "sh -c 'sleep 0.05; true' > /dev/null 2>&1 &") for _ in range(20))
     )
@@ -319,10 +322,27 @@ async def test_background_children_do_not_pile_up(pods: Pods) -> None:
             await asyncio.sleep(0.05)
 
 
+async def test_a_containers_program_is_process_1(pods: Pods) -> None:
+    """The program is process 1 of its container, with no parent there, nothing open but its own, signals at their
+    defaults, and death only by its own doing: not by ``kill -9 -1``, nor by signals that it does not handle."""
+    await pods.running("a", ["sleep", "1000"], container={"securityContext": {"runAsUser": 1234}})
+    assert await pods.shell("a", "tr '\\0' ' ' < /proc/1/cmdline") == "sleep 1000"
+    assert await pods.shell("a", "ls /proc/1/fd") == "0\n1\n2"
+    lines = (await pods.shell("a", "cat /proc/1/status")).splitlines()
+    status = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+    assert (status["Pid"], status["PPid"], status["Uid"]) == (["1"], ["0"], ["1234"] * 4)
+    assert {int(status[mask][0], 16) for mask in ("SigBlk", "SigIgn", "SigCgt")} == {0}
+    assert (await pods.exec("a", "sh", "-c", "kill -TERM 1; kill -KILL 1; kill -9 -1; kill -9 $$"))[0] == 137
+    assert await pods.shell("a", "tr '\\0' ' ' < /proc/1/cmdline") == "sleep 1000"
+    assert pods.statuses["a"]["phase"] == "Running"
+    state = await pods.ended("b", ["sh", "-c", "kill -TERM $$$$; kill -KILL $$$$; exit 6"])
+    assert state["exitCode"] == 6
+
+
 async def test_stop_sends_term_and_then_kill(pods: Pods) -> None:
-    """TERM reaches the program, which may end by itself; one that ignores it is killed after the grace."""
+    """TERM reaches the program, which may end by itself; one that does not handle it is killed after the grace."""
     await pods.running("kind", ["sh", "-c", "trap 'exit 5' TERM; echo set; while :; do sleep 0.02; done"])
-    await pods.running("deaf", ["sh", "-c", "trap '' TERM; echo set; while :; do sleep 0.02; done"])
+    await pods.running("deaf", ["sh", "-c", "echo set; exec sleep infinity"])
     async with asyncio.timeout(10):
         while not (await pods.log("kind") and await pods.log("deaf")):
             await asyncio.sleep(0.02)
@@ -337,7 +357,7 @@ async def test_stop_sends_term_and_then_kill(pods: Pods) -> None:
 
 async def test_too_much_memory_is_reported(pods: Pods) -> None:
     """A container over its limit is killed by the kernel, and its reason is OOMKilled."""
-    eat = [sys.executable, "-c", "x = bytearray(200 << 20)"]
+    eat = [PYTHON, "-c", "x = bytearray(200 << 20)"]
     state = await pods.ended("a", eat, container={"resources": {"limits": {"memory": "64Mi"}}})
     if state["exitCode"] == 0:
         pytest.skip("this machine does not let us limit memory")
@@ -349,7 +369,7 @@ async def test_an_execed_process_counts_towards_the_limit(pods: Pods) -> None:
     await pods.running("a", container={"resources": {"limits": {"memory": "64Mi"}}})
     if await pods.shell("a", "grep -c harbor-aws /proc/self/cgroup || true") == "0":
         pytest.skip("this machine does not let us limit memory")
-    code, _, _ = await pods.exec("a", sys.executable, "-c", "x = bytearray(200 << 20)")
+    code, _, _ = await pods.exec("a", PYTHON, "-c", "x = bytearray(200 << 20)")
     assert code == 137
 
 
@@ -382,7 +402,9 @@ async def test_several_containers_share_what_kubernetes_shares(pods: Pods) -> No
         volumes=[{"name": "v", "emptyDir": {}}],
     )
     await pods.until("a", lambda one: one["phase"] == "Running")
-    assert await pods.shell("a", "cat /shared/log; test -e /only-in-init || echo gone") == "init\npod-a\ngone"
+    async with asyncio.timeout(5):
+        while await pods.shell("a", "cat /shared/log; test -e /only-in-init || echo gone") != "init\npod-a\ngone":
+            await asyncio.sleep(0.02)
     assert pods.statuses["a"]["initContainerStatuses"][0]["ready"] is True
     spec = {"containers": [{"name": "main", "image": "any", "command": SLEEP, **mounts}, {**other, **mounts}]}
     await pods.start("b", SLEEP, volumes=[{"name": "v", "emptyDir": {}}], **spec)
@@ -390,7 +412,7 @@ async def test_several_containers_share_what_kubernetes_shares(pods: Pods) -> No
     async with asyncio.timeout(5):
         while await pods.shell("b", "cat /shared/log 2>/dev/null || true") != "other":
             await asyncio.sleep(0.02)
-    assert await pods.shell("b", "set -- /proc/[0-9]*; echo $#") == "3"
+    assert await pods.shell("b", "set -- /proc/[0-9]*; echo $#") == "2"
 
 
 async def test_logs(pods: Pods) -> None:
@@ -483,7 +505,7 @@ def test_a_state_directory_belongs_to_one_runtime(tmp_path: Path) -> None:
         print("mine", flush=True)
         input()
     """)
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen([PYTHON, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout
         assert other.stdout.readline() == b"mine\n"
         with pytest.raises(UsageError, match="in use"):
@@ -492,7 +514,8 @@ def test_a_state_directory_belongs_to_one_runtime(tmp_path: Path) -> None:
 
 
 def test_nothing_outlives_a_killed_server(tmp_path: Path) -> None:
-    """After kill -9 of the server no process, mount or control group stays, and the next runtime sweeps its files."""
+    """After kill -9 of the server no process, not even one that changed its user, no mount and no control group stays,
+    and the next runtime sweeps its files."""
     marker = f"31{time.monotonic_ns() % 10**8}"
     code = textwrap.dedent(f"""
         import asyncio
@@ -506,7 +529,8 @@ def test_nothing_outlives_a_killed_server(tmp_path: Path) -> None:
                 if status["phase"] == "Running":
                     running.release()
             for number in range(5):
-                container = {{"name": "c", "image": "i", "command": ["sleep", "{marker}"], "resources": limit}}
+                command = ["setpriv", "--reuid=1234", "--clear-groups", "--", "sleep", "{marker}"]
+                container = {{"name": "c", "image": "i", "command": command, "resources": limit}}
                 pod = {{"metadata": {{"name": "p", "uid": str(number)}}, "spec": {{"containers": [container]}}}}
                 await runtime.start(pod, report)
             for number in range(5):
@@ -516,7 +540,7 @@ def test_nothing_outlives_a_killed_server(tmp_path: Path) -> None:
             await asyncio.sleep(60)
         asyncio.run(main())
     """)
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as server:
+    with subprocess.Popen([PYTHON, "-c", code], stdout=subprocess.PIPE) as server:
         assert server.stdout
         assert server.stdout.readline() == b"running\n"
         assert len(processes_with(marker)) >= 6
@@ -535,15 +559,27 @@ def test_nothing_outlives_a_killed_server(tmp_path: Path) -> None:
     asyncio.run(successor.close())
 
 
-async def test_a_killed_launcher_ends_its_pods_and_is_replaced(pods: Pods, tmp_path: Path) -> None:
-    """When the process that starts pods dies, their ends are reported, and the next pod starts."""
-    await pods.running("a")
-    (launcher,) = [pid for pid in processes_with("kubernetes.launcher") if parent(pid) == os.getpid()]
-    os.kill(launcher, signal.SIGKILL)
-    status = await pods.until("a", lambda one: one["phase"] == "Failed")
-    assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
-    await pods.running("b")
-    assert await pods.shell("b", "hostname") == "pod-b"
+async def test_a_killed_launcher_ends_its_pods_and_is_replaced(pods: Pods) -> None:
+    """When either of the two processes that start pods dies, the pods end, which is reported, and the next starts."""
+    for uid, generation in (("a", 1), ("b", 2)):
+        marker = f"31{time.monotonic_ns() % 10**8}"
+        await pods.running(uid, ["setpriv", "--reuid=1234", "--clear-groups", "--", "sleep", marker])
+        os.kill(launcher(generation), signal.SIGKILL)
+        status = await pods.until(uid, lambda one: one["phase"] == "Failed")
+        assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
+        async with asyncio.timeout(10):
+            while processes_with(marker):
+                await asyncio.sleep(0.02)
+    await pods.running("c")
+    assert await pods.shell("c", "hostname") == "pod-c"
+
+
+def launcher(generation: int) -> int:
+    """Pid of this process's launcher: 1 is its child, which waits for 2, the one that starts pods."""
+    pid = os.getpid()
+    for _ in range(generation):
+        (pid,) = [one for one in processes_with("kubernetes.pods.launcher") if parent(one) == pid]
+    return pid
 
 
 def parent(pid: int) -> int:

@@ -98,7 +98,10 @@ def test_up_after_a_part_was_killed_starts_anew(own: RunningStack) -> None:
 def test_ctrl_c_takes_a_stack_in_the_foreground_down(own: RunningStack) -> None:
     """`local up` without --detach ends with 130 on Ctrl-C, and nothing runs any more."""
     program = str(Path(sys.executable).with_name("harbor-aws"))
-    with subprocess.Popen([program, "local", "up", "--workers", "0"], env=own.environment) as foreground:
+    command = [program, "local", "up", "--workers", "0"]
+    # Whoever runs the tests in the background has them ignore SIGINT, and every process after them.
+    heed = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    with subprocess.Popen(command, env=own.environment, preexec_fn=heed) as foreground:
         wait_until(lambda: own.run("local", "status", check=False).returncode == 0)
         foreground.send_signal(signal.SIGINT)
         assert foreground.wait(60) == 130

@@ -74,6 +74,7 @@ def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("busybox")
     for directory in ("bin", "etc", "root", "tmp"):
         (root / directory).mkdir()
+    root.chmod(0o755)
     (root / "tmp").chmod(0o1777)
     shutil.copy(program, root / "bin" / "busybox")
     (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n")

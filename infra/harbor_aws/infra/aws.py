@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import boto3
+from boto3.exceptions import Boto3Error as TransferManagerError
 from botocore.config import Config
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
     from harbor_aws.infra.stack import Stack
+
+__all__ = ["LONG_POLL_SECONDS", "TransferManagerError", "s3_client", "sqs_client"]
 
 LONG_POLL_SECONDS = 20
 """The longest that SQS holds a ReceiveMessage.

@@ -52,6 +52,20 @@ class ObjectConflictError(PermanentError):
     """An object of that name is there already, or changed meanwhile (409)."""
 
 
+class AccessRefusedError(InfrastructureError):
+    """The cluster refused this process's credentials, or what they may do (401, 403).
+
+    It says nothing of what was asked for: the same may be allowed to another worker, or once the role is mended.
+
+    Attributes:
+        status: the HTTP status.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class WatchExpiredError(TransientError):
     """The resourceVersion is too old to go on from (410): list again."""
 
@@ -60,7 +74,8 @@ class Cluster:
     """A cluster's API, seen from one event loop. Make it with :meth:`open`.
 
     Unless said otherwise a method raises :class:`TransientError` when the API did not answer within
-    :data:`PATIENCE_SECONDS` of trying, and :class:`PermanentError` when it refused.
+    :data:`PATIENCE_SECONDS` of trying, :class:`AccessRefusedError` when it refused the credentials, and
+    :class:`PermanentError` when it refused the request.
 
     Attributes:
         namespace: the namespace that the stack works in.
@@ -159,26 +174,23 @@ class Cluster:
             ObjectNotFoundError: 404.
         """
 
+        async def connect(headers: Mapping[str, str]) -> aiohttp.ClientWebSocketResponse:
+            try:
+                return await self._session.ws_connect(
+                    self._configuration.host + path,
+                    params=list(query),
+                    protocols=protocols,
+                    headers=headers,
+                    heartbeat=heartbeat_seconds,
+                    max_msg_size=0,
+                    proxy=self._configuration.proxy,
+                )
+            except aiohttp.WSServerHandshakeError as error:
+                raise _refusal(error.status, {"message": error.message}, f"exec {path}") from error
+
         async def once() -> aiohttp.ClientWebSocketResponse:
             async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                headers = await self._headers()
-                while True:
-                    try:
-                        return await self._session.ws_connect(
-                            self._configuration.host + path,
-                            params=list(query),
-                            protocols=protocols,
-                            headers=headers,
-                            heartbeat=heartbeat_seconds,
-                            max_msg_size=0,
-                            proxy=self._configuration.proxy,
-                        )
-                    except aiohttp.WSServerHandshakeError as error:
-                        refused = headers
-                        if error.status == 401:
-                            headers = await self._headers(refused=refused)
-                        if headers == refused:
-                            raise _refusal(error.status, {"message": error.message}, f"exec {path}") from error
+                return await self._authorized(connect)
 
         self.requests["EXEC"] += 1
         return await _persistently(once, place=f"exec {path}", patience_seconds=patience_seconds)
@@ -256,8 +268,8 @@ class Cluster:
         **options: Any,
     ) -> aiohttp.ClientResponse:
         """A response with a good status; its body is still to be read."""
-        headers = await self._headers()
-        while True:
+
+        async def send(headers: Mapping[str, str]) -> aiohttp.ClientResponse:
             response = await self._session.request(
                 method,
                 self._configuration.host + path,
@@ -271,22 +283,41 @@ class Cluster:
                 return response
             async with response:
                 status = _status_object(await response.read())
-            refused = headers
-            if response.status == 401:
-                headers = await self._headers(refused=refused)
-            if headers == refused:
-                raise _refusal(response.status, status, f"{method} {path}")
+            raise _refusal(response.status, status, f"{method} {path}")
 
-    async def _headers(self, *, refused: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The token, read anew if the one at hand is the one that was refused (401)."""
+        return await self._authorized(send)
+
+    async def _authorized[T](self, send: Callable[[Mapping[str, str]], Awaitable[T]]) -> T:
+        """Send with the token at hand; where that is refused (401), once more with one that was read anew."""
+        headers = await self._authorization()
+        try:
+            return await send(headers)
+        except AccessRefusedError as error:
+            newer = headers if error.status != 401 else await self._renewed(refused=headers)
+            if newer == headers:
+                raise
+        return await send(newer)
+
+    async def _renewed(self, *, refused: Mapping[str, str]) -> dict[str, str]:
+        """The token, read anew if the one at hand is still the one that was refused.
+
+        Raises:
+            TransientError: it cannot be read now. It could when the cluster was opened, so that may pass.
+        """
         headers = await self._authorization()
         if headers == refused:
-            self._configuration = await _load(self._access)
+            try:
+                self._configuration = await _load(self._access)
+            except UsageError as error:
+                raise TransientError(f"The cluster's credentials cannot be renewed: {error}") from error
             headers = await self._authorization()
         return headers
 
     async def _authorization(self) -> dict[str, str]:
-        settings: Json = dict(await self._configuration.auth_settings())
+        try:
+            settings: Json = dict(await self._configuration.auth_settings())
+        except Exception as error:  # whatever the official client raises while it reads the token's file
+            raise TransientError(f"The cluster's token cannot be read: {error!r}") from error
         return {entry["key"]: entry["value"] for entry in settings.values() if entry["value"]}
 
 
@@ -306,7 +337,7 @@ async def _load(access: KubernetesAccess) -> Configuration:
                 client_configuration=configuration,
                 persist_config=False,
             )
-    except (kubernetes_config.ConfigException, OSError, TypeError) as error:  # TypeError: no such file
+    except Exception as error:  # TypeError: no such file; ValueError, KeyError …: what an exec plugin answers
         place = access.kubeconfig or "the pod's service account"
         raise UsageError(f"The cluster cannot be reached by {place}: {error}") from error
     return configuration
@@ -358,8 +389,12 @@ def _refusal(code: int, status: Json, place: str) -> InfrastructureError:
             return ObjectConflictError(f"The cluster refused for a conflict: {text}")
         case 410:
             return WatchExpiredError(f"The cluster forgot this resourceVersion: {text}")
+        case 403 if "exceeded quota" in text:
+            return TransientError(f"The namespace's quota is used up, until pods end: {text}")
         case 401 | 403:
-            return PermanentError(f"The cluster refused these credentials: {text}. Check the kubeconfig and its role.")
+            return AccessRefusedError(
+                f"The cluster refused these credentials: {text}. Check the kubeconfig and its role.", status=code
+            )
         case _ if code in _TRANSIENT_STATUSES:
             return TransientError(f"The cluster's API failed: {text}")
     return PermanentError(f"The cluster refused: {text}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from harbor_aws.infra.aws import s3_client
+from harbor_aws.infra.aws import TransferManagerError, s3_client
 from harbor_aws.infra.errors import InfrastructureError, PermanentError, TransientError
 
 if TYPE_CHECKING:
@@ -133,6 +133,11 @@ class ObjectStore:
             yield
         except ClientError as error:
             raise _translate(error, place) from error
+        except TransferManagerError as error:  # the transfer manager's, around what went wrong
+            inner = error.__cause__ or error.__context__
+            if isinstance(inner, ClientError):
+                raise _translate(inner, place) from error
+            raise TransientError(f"S3 did not answer for {place}: {error}") from error
         except BotoCoreError as error:
             raise TransientError(f"S3 did not answer for {place}: {error}") from error
 

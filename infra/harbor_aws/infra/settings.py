@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -31,6 +33,12 @@ class Settings(BaseSettings):
 
     pod_deadline_seconds: int = Field(default=43_200, ge=60)
     """``activeDeadlineSeconds`` of a trial's pod: the last resort against a pod that nobody deletes."""
+
+    trial_deadline_seconds: float = Field(default=41_400, gt=0, le=42_900)
+    """How long an attempt may take, from its receive; SQS hides no message for longer than 12 hours."""
+
+    alive_file: Path | None = None
+    """A file that a worker touches whenever it received or had no free slot; for a liveness probe."""
 
     pod_start_timeout_seconds: float = Field(default=600, gt=0)
     """How long a pod may take from creation until its container runs."""

@@ -25,7 +25,7 @@ CELERY_QUEUE = "trials"
 """Celery's own name of the trials' queue, which it asks for in the envelope; the SQS queue may be called anything."""
 
 _UNSUPPORTED_HEADERS = ("eta", "expires", "compression")
-"""A worker would hold, drop or misread a message that has these; nobody of ours sets them."""
+"""They ask for what no worker here does; nobody of ours sets them."""
 
 _SHOWN_CHARACTERS = 60
 
@@ -40,34 +40,8 @@ def encode(message: TrialMessage) -> str:
     Raises:
         UsageError: the trial's configuration is too large for a message.
     """
-    name = f"{message.job}/{message.trial} attempt {message.attempt}"
-    task = _app().amqp.as_task_v2(
-        str(uuid4()),
-        TASK_NAME,
-        args=[message.model_dump(mode="json")],
-        argsrepr=name,
-        kwargsrepr="",
-        ignore_result=True,
-    )
-    content_type, content_encoding, payload = dumps(task.body, serializer="json")  # type: ignore[no-untyped-call]  # kombu's dumps has no types
-    body = _to_base64(
-        json.dumps(
-            {
-                "body": _to_base64(payload),
-                "content-type": content_type,
-                "content-encoding": content_encoding,
-                "headers": task.headers,
-                "properties": {
-                    **task.properties,
-                    "body_encoding": "base64",
-                    "delivery_info": {"exchange": "", "routing_key": CELERY_QUEUE},
-                    "delivery_mode": 2,
-                    "delivery_tag": str(uuid4()),
-                    "priority": 0,
-                },
-            }
-        )
-    )
+    envelope = _envelope(message, message.model_dump(mode="json"), delivery_tag=str(uuid4()))
+    body = _to_base64(json.dumps(envelope))
     if len(body) > MESSAGE_LIMIT_BYTES:
         raise UsageError(
             f"The configuration of trial {message.trial} makes a message of {len(body)} bytes; at most "
@@ -100,8 +74,19 @@ def decode(body: str) -> TrialMessage:
         ) from error
 
 
+def delivered_envelope(message: TrialMessage, *, delivery_tag: str) -> dict[str, Any]:
+    """What a worker's Celery gets for a message that was decoded: what kombu makes a message of.
+
+    It is ours from end to end. A header that came with the message could end the worker (a ``timelimit`` that is no
+    pair), and so could a configuration that kombu's own JSON takes for one of its types. So its argument only names
+    the attempt; the worker's register has the message itself.
+    """
+    named = {"job": message.job, "trial": message.trial, "attempt": message.attempt}
+    return _envelope(message, named, delivery_tag=delivery_tag)
+
+
 def decode_envelope(body: str) -> dict[str, Any]:
-    """What kombu makes a message of: ``body``, ``headers``, ``properties``, ``content-type``, ``content-encoding``.
+    """The envelope in an SQS body, unchecked: ``body``, ``headers``, ``properties``, ``content-type``, ``content-encoding``.
 
     Raises:
         UndecodableMessageError: it is not the base64 of a JSON object.
@@ -115,6 +100,32 @@ def decode_envelope(body: str) -> dict[str, Any]:
 @cache
 def _app() -> Celery:
     return Celery("harbor_aws", set_as_current=False)
+
+
+def _envelope(message: TrialMessage, argument: dict[str, Any], *, delivery_tag: str) -> dict[str, Any]:
+    task = _app().amqp.as_task_v2(
+        str(uuid4()),
+        TASK_NAME,
+        args=[argument],
+        argsrepr=f"{message.job}/{message.trial} attempt {message.attempt}",
+        kwargsrepr="",
+        ignore_result=True,
+    )
+    content_type, content_encoding, payload = dumps(task.body, serializer="json")  # type: ignore[no-untyped-call]  # kombu's dumps has no types
+    return {
+        "body": _to_base64(payload),
+        "content-type": content_type,
+        "content-encoding": content_encoding,
+        "headers": task.headers,
+        "properties": {
+            **task.properties,
+            "body_encoding": "base64",
+            "delivery_info": {"exchange": "", "routing_key": CELERY_QUEUE},
+            "delivery_mode": 2,
+            "delivery_tag": delivery_tag,
+            "priority": 0,
+        },
+    }
 
 
 def _check_headers(headers: dict[str, Any]) -> None:

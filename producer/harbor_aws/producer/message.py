@@ -29,7 +29,10 @@ class TrialMessage(BaseModel):
     """Which attempt this is, counted from 1; a retry is a new message with the next number."""
 
     attempts: int = Field(default=3, ge=1)
-    """The budget: the attempt whose infrastructure failure makes a dead letter."""
+    """How often the trial is tried when the infrastructure fails it."""
+
+    agent_retries: int = Field(default=0, ge=0)
+    """How many of the attempts so far were the agent's doing and tried again by ``--max-retries``."""
 
     bundle: str = Field(pattern=r"^[0-9a-f]{64}$")
     """SHA-256 (hex) of the task's bundle."""

@@ -51,7 +51,7 @@ class Store:
             attempt=1,
             pod=f"pod-{trial}",
             worker="w",
-            since=NOW - timedelta(seconds=age_seconds),
+            since=datetime.now(UTC) - timedelta(seconds=age_seconds),
             reason=reason,
         )
         self.objects[state_key(JOB, trial)] = state.model_dump_json().encode()

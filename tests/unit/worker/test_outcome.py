@@ -6,51 +6,101 @@ import pytest
 from harbor.models.job.config import RetryConfig
 
 from harbor_aws.infra.errors import ExecError, PermanentError, PodFailedError
-from harbor_aws.worker.outcome import AGENT_OUTCOMES, Commit, DeadLetter, Facts, Retry, backoff_seconds, decide
+from harbor_aws.worker.outcome import (
+    AGENT_OUTCOMES,
+    Commit,
+    DeadLetter,
+    Facts,
+    Outcome,
+    Recorded,
+    Retry,
+    backoff_seconds,
+    decide,
+)
 
 EXEC = ExecError("the stream ended without a status")
 OOM = PodFailedError("out of memory", pod="p", reason="OOMKilled")
 NO_IMAGE = PermanentError("there is no such image")
 
 
-@pytest.mark.parametrize("exception_type", [None, "AgentTimeoutError", "RewardFileNotFoundError", "ApiRateLimitError"])
-def test_what_agent_or_verifier_said_is_a_result(exception_type: str | None) -> None:
+def by_agent(kind: str) -> Recorded:
+    return Recorded(kind, "?", agent_began=True)
+
+
+def before_agent(kind: str) -> Recorded:
+    return Recorded(kind, "?", agent_began=False)
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        (),
+        (by_agent("AgentTimeoutError"),),
+        (by_agent("RewardFileNotFoundError"),),
+        (by_agent("NonZeroAgentExitCodeError"), by_agent("AgentTimeoutError")),
+    ],
+)
+def test_what_agent_or_verifier_said_is_a_result(recorded: tuple[Recorded, ...]) -> None:
     """A reward, a time-out of the agent and a missing reward file are committed at the first attempt."""
-    assert decide(Facts(attempt=1, attempts=3, exception_type=exception_type), RetryConfig()) == Commit()
+    assert decide(Facts(1, 3, recorded=recorded), RetryConfig()) == Commit()
 
 
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        (Facts(1, 3, [EXEC]), Retry(5.0, "ExecError", str(EXEC))),
-        (Facts(2, 3, [OOM, EXEC]), Retry(10.0, "PodFailedError", "out of memory")),
-        (Facts(3, 3, [EXEC]), DeadLetter("ExecError", str(EXEC))),
-        (Facts(1, 3, [EXEC, NO_IMAGE]), DeadLetter("PermanentError", "there is no such image")),
-        (Facts(1, 3, [EXEC], "RewardFileNotFoundError"), Retry(5.0, "ExecError", str(EXEC))),
-        (Facts(1, 3, [EXEC], None), Retry(5.0, "ExecError", str(EXEC))),
-        (Facts(1, 3, (), "EnvironmentStartTimeoutError", "slow"), Retry(5.0, "EnvironmentStartTimeoutError", "slow")),
-        (Facts(3, 3, (), "SomethingUnheardOfError", "?"), DeadLetter("SomethingUnheardOfError", "?")),
+        (Facts(1, 3, failures=[EXEC]), Retry(5.0, "ExecError", str(EXEC))),
+        (Facts(2, 3, failures=[OOM, EXEC]), Retry(10.0, "PodFailedError", "out of memory")),
+        (Facts(3, 3, failures=[EXEC]), DeadLetter("ExecError", str(EXEC))),
+        (Facts(1, 3, failures=[EXEC, NO_IMAGE]), DeadLetter("PermanentError", "there is no such image")),
+        (
+            Facts(1, 3, failures=[EXEC], recorded=[by_agent("RewardFileNotFoundError")]),
+            Retry(5, "ExecError", str(EXEC)),
+        ),
+        (
+            Facts(1, 3, recorded=[by_agent("EnvironmentStartTimeoutError")]),
+            Retry(5, "EnvironmentStartTimeoutError", "?"),
+        ),
+        (Facts(3, 3, recorded=[by_agent("SomethingUnheardOfError")]), DeadLetter("SomethingUnheardOfError", "?")),
+        (Facts(1, 3, recorded=[before_agent("NonZeroAgentExitCodeError")]), Retry(5, "NonZeroAgentExitCodeError", "?")),
+        (
+            Facts(3, 3, recorded=[before_agent("NonZeroAgentExitCodeError")]),
+            DeadLetter("NonZeroAgentExitCodeError", "?"),
+        ),
+        (Facts(1, 3, recorded=[by_agent("ApiRateLimitError")]), Retry(5, "ApiRateLimitError", "?")),
+        (Facts(1, 3, recorded=[by_agent("NetworkConnectionError")]), Retry(5, "NetworkConnectionError", "?")),
+        (
+            Facts(1, 3, recorded=[by_agent("AgentTimeoutError"), before_agent("HealthcheckError")]),
+            Retry(5, "HealthcheckError", "?"),
+        ),
     ],
 )
-def test_infrastructure_failures_never_become_results(facts: Facts, expected: Retry | DeadLetter) -> None:
-    """Within the budget they are tried again, then they are dead letters; whatever Harbor made of them."""
+def test_infrastructure_failures_never_become_results(facts: Facts, expected: Outcome) -> None:
+    """An agent that could not be installed, a step without a pod, a provider that is away: tried again, then dead."""
     assert decide(facts, RetryConfig()) == expected
 
 
 @pytest.mark.parametrize(
-    ("attempt", "retry", "committed"),
+    ("agent_retries", "retry", "committed"),
     [
-        (1, RetryConfig(), True),
-        (1, RetryConfig(max_retries=1), False),
-        (2, RetryConfig(max_retries=1), True),
-        (1, RetryConfig(max_retries=1, include_exceptions={"OtherError"}), True),
-        (1, RetryConfig(max_retries=1, exclude_exceptions={"NonZeroAgentExitCodeError"}), True),
+        (0, RetryConfig(), True),
+        (0, RetryConfig(max_retries=1), False),
+        (1, RetryConfig(max_retries=1), True),
+        (0, RetryConfig(max_retries=1, include_exceptions={"OtherError"}), True),
+        (0, RetryConfig(max_retries=1, exclude_exceptions={"NonZeroAgentExitCodeError"}), True),
     ],
 )
-def test_max_retries_keeps_harbors_meaning(attempt: int, retry: RetryConfig, *, committed: bool) -> None:
+def test_max_retries_keeps_harbors_meaning(agent_retries: int, retry: RetryConfig, *, committed: bool) -> None:
     """An agent's bad exit is retried as often as --max-retries, --retry-include and --retry-exclude say."""
-    outcome = decide(Facts(attempt, 3, exception_type="NonZeroAgentExitCodeError"), retry)
-    assert isinstance(outcome, Commit) is committed
+    facts = Facts(agent_retries + 1, 3, agent_retries, recorded=[by_agent("NonZeroAgentExitCodeError")])
+    outcome = decide(facts, retry)
+    assert outcome == Commit() if committed else Retry(1.0, "NonZeroAgentExitCodeError", "?", charged_to_agent=True)
+
+
+def test_the_two_budgets_are_apart() -> None:
+    """Retries of the agent's doing use up none of the infrastructure's attempts, nor the other way round."""
+    assert decide(Facts(4, 3, 3, failures=[EXEC]), RetryConfig(max_retries=5)) == Retry(5.0, "ExecError", str(EXEC))
+    bad_exit = [by_agent("NonZeroAgentExitCodeError")]
+    assert isinstance(decide(Facts(3, 3, 0, recorded=bad_exit), RetryConfig(max_retries=1)), Retry)
 
 
 def test_never_retried_exceptions_of_harbor_are_outcomes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -12,6 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+# As process 1 of its pod a worker ignores SIGTERM until it has a handler, and the imports below take a second or two.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 # Read by Harbor and litellm when they are imported.
 os.environ.setdefault("HARBOR_TELEMETRY", "0")
@@ -36,14 +40,27 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Run until told to stop; the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    _log_to_stderr()
     settings = Settings()
     try:
         stack = load_stack(settings.stack)
-        return run_worker(stack=stack, settings=settings, open_handler=lambda: open_trial_runner(stack, settings))
+        return run_worker(
+            stack=stack,
+            settings=settings,
+            open_handler=lambda: open_trial_runner(stack, settings),
+            alive_file=settings.alive_file,
+        )
     except HarborAwsError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+
+
+def _log_to_stderr() -> None:
+    """The level is the handler's: Harbor's loggers pass on their DEBUG records, whole commands among them."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.INFO)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Attempt:
     trial: str
     number: int
     attempt_id: str
+    began_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     pod_names: list[str] = field(default_factory=list)
     """Pods made so far, the agent's first."""
     failures: list[HarborAwsError] = field(default_factory=list)

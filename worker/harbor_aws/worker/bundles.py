@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import defaultdict
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from harbor_aws.infra.layout import bundle_key
 from harbor_aws.producer.bundle import unpack_bundle
+from harbor_aws.worker.completion import to_completion
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,7 +46,7 @@ class BundleCache:
             async with self._locks[digest]:
                 path = self._directory / digest / name
                 if not path.exists():
-                    await asyncio.to_thread(self._fetch, digest, path)
+                    await to_completion(asyncio.to_thread(self._fetch, digest, path))
             yield path
         finally:
             self._users[digest] -= 1
@@ -69,7 +70,8 @@ class BundleCache:
         for digest in idle[: max(0, len(idle) - self._idle_bundles)]:
             del self._users[digest]
             self._locks.pop(digest, None)
-            discarded.append((self._directory / digest).rename(self._directory / f"discarded-{uuid4().hex}"))
+            with suppress(FileNotFoundError):  # it was never fetched
+                discarded.append((self._directory / digest).rename(self._directory / f"discarded-{uuid4().hex}"))
         return discarded
 
 

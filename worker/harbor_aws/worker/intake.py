@@ -30,6 +30,12 @@ _PROMPT_SECONDS = 2
 """What a poll may take beyond its wait before its messages are counted as held since it began: a process that was
 frozen in a poll wakes up with messages whose visibility has run meanwhile."""
 
+_DUPLICATE_SECONDS = 60
+"""How long a message stays hidden whose trial runs in this process already, doubled with every further receive."""
+
+_MAX_DUPLICATE_SECONDS = 3600
+"""The most of that: the receives that SQS allows a message (20) then outlast the longest trial (12 h)."""
+
 _STOPPING_SECONDS = 0.1
 """Between two looks of Celery's loop while a worker that takes nothing more waits for its trials."""
 
@@ -86,6 +92,9 @@ class Intake:
             except UndecodableMessageError as error:
                 undecodable.append((message, error))
                 continue
+            if self._in_flight.has_trial(delivery):
+                self._put_off(message, delivery)
+                continue
             held = HeldDelivery(delivery, message.receipt, received_at=held_since, extended_at=held_since)
             if self._in_flight.add(held):
                 taken.append(held)
@@ -94,6 +103,20 @@ class Intake:
         for message, flaw in undecodable:
             self._quarantine(message, flaw)
         return taken
+
+    def _put_off(self, message: ReceivedMessage, delivery: Delivery) -> None:
+        """Two attempts at one trial in one process would delete each other's pods. The message is not dropped, since
+        the one that runs may still come to nothing; if it comes to an ending, this one will find that."""
+        trial = delivery.message.trial
+        seconds = duplicate_seconds(message.receive_count)
+        logger.info(
+            "Another message of %s/%s, which runs here already, was put off for %d s.",
+            delivery.message.job, trial, seconds, extra={"action": "put_off_duplicate"},
+        )  # fmt: skip
+        try:
+            self._inbox.hide(message.receipt, seconds=seconds)
+        except TransientError as error:
+            logger.warning("A second message of %s was not put off; it comes back by itself: %s", trial, error)
 
     def _release(self, message: ReceivedMessage) -> None:
         """A last poll brought a message after this worker was told to stop."""
@@ -135,3 +158,8 @@ class Intake:
     def _touch(self) -> None:
         if self._alive_file is not None:
             self._alive_file.touch()
+
+
+def duplicate_seconds(receive_count: int) -> int:
+    """How long a message stays hidden whose trial runs in this process already."""
+    return min(_DUPLICATE_SECONDS << max(receive_count - 1, 0), _MAX_DUPLICATE_SECONDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,22 @@ if TYPE_CHECKING:
     from harbor_aws.worker.delivery import Delivery
     from harbor_aws.worker.outcome import DeadLetter, Retry
 
+TRACEBACK_CHARACTERS = 4_000
+"""Of a traceback's end."""
+
 REASON_CHARACTERS = 4_000
 """Of a reason's text, in a message that must stay far below SQS's limit."""
 
 
 async def send_next_attempt(queue: Queue, delivery: Delivery, decision: Retry) -> None:
     """Put the trial's next attempt on the queue. The caller's message is deleted only after this returned."""
-    following = delivery.message.model_copy(update={"attempt": delivery.message.attempt + 1})
+    message = delivery.message
+    following = message.model_copy(
+        update={
+            "attempt": message.attempt + 1,
+            "agent_retries": message.agent_retries + decision.charged_to_agent,
+        }
+    )
     delay = min(math.ceil(decision.delay_seconds), MAX_DELAY_SECONDS)
     await asyncio.to_thread(queue.send, [OutgoingMessage(encode(following), delay_seconds=delay)])
 
@@ -32,7 +42,10 @@ async def send_dead_letter(
     dead_letters: Queue, delivery: Delivery, attempt: Attempt, decision: DeadLetter, *, logs: str | None
 ) -> None:
     """Put the message, as it came, on the dead-letter queue, with what is known in its attributes."""
+    last = attempt.failures[-1] if attempt.failures else None
     details = {
+        "began_at": attempt.began_at.isoformat(),
+        "traceback": "".join(traceback.format_exception(last))[-TRACEBACK_CHARACTERS:] if last else None,
         "attempt_id": attempt.attempt_id,
         "attempts": delivery.message.attempts,
         "pods": attempt.pod_names,

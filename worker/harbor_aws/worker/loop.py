@@ -122,6 +122,9 @@ def _ending_of(held: HeldDelivery) -> Ending:
     if held.task is not None and not held.task.cancelled():
         failure = held.task.exception()
         if failure is None:
+            # Cancelled or not, the trial has its ending: a drain came while it was being recorded, or after. That holds
+            # for a lost lease too. The receipt may then delete nothing, or take the message from another worker, whose
+            # work could only be thrown away; left alone, the message of a trial to be tried again would run it twice.
             return Ending.RETURNED
     match held.cancelled:
         case CancelReason.LEASE_LOST:

@@ -5,16 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harbor.agents.installed.base import NonZeroAgentExitCodeError
 from harbor.models.job.config import RetryConfig
 
 from harbor_aws.infra.errors import PermanentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 FIRST_BACKOFF_SECONDS = 5.0
 LONGEST_BACKOFF_SECONDS = 300.0
+
+AGENT_OUTCOMES = frozenset(
+    {
+        *(RetryConfig().exclude_exceptions or ()),
+        "ApiProviderResourceNotFoundError",
+        "ContextLengthExceededError",
+        "ContextWindowExceededError",
+        "NonZeroAgentExitCodeError",
+        "OutputLengthExceededError",
+        "OutputTokenExceededError",
+    }
+)
+"""Exceptions that are the agent's, the model's or the verifier's own doing once the agent has begun, and so part of a
+result: Harbor's never-retried ones, a bad exit, and the limits of a model. A provider that is away, overloaded or
+limits the rate is none of them, nor is anything that is not named here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,8 @@ class Retry:
     delay_seconds: float
     cause: str
     reason: str
+    charged_to_agent: bool = False
+    """Whether it uses up one of ``--max-retries`` rather than of the infrastructure's budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +60,58 @@ Outcome = Commit | Retry | DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded:
+    """An exception that Harbor recorded, of the trial or of one of its steps."""
+
+    type: str
+    """Name of its class."""
+    message: str
+    agent_began: bool
+    """Whether the agent had been started: before that, nothing is its doing."""
+
+    @property
+    def is_outcome(self) -> bool:
+        return self.agent_began and self.type in AGENT_OUTCOMES
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known at the end of an attempt."""
 
     attempt: int
-    """Counted from 1."""
+    """Counted from 1, whoever caused the ones before."""
     attempts: int
     """The budget for failures of the infrastructure."""
+    agent_retries: int = 0
+    """How many of the attempts before were the agent's doing, and tried again by ``--max-retries``."""
     failures: Sequence[Exception] = ()
-    """Infrastructure failures that the attempt's environments saw, or what kept the trial from being made."""
-    exception_type: str | None = None
-    """The class name of the exception in Harbor's result; ``None`` if there is none."""
-    exception_message: str = ""
+    """Infrastructure failures that the attempt's environments saw, or what kept the trial from being run."""
+    recorded: Sequence[Recorded] = ()
+    """Exceptions in Harbor's result."""
+
+    @property
+    def budget_is_spent(self) -> bool:
+        return self.attempt - self.agent_retries >= self.attempts
 
 
 def decide(facts: Facts, retry: RetryConfig) -> Outcome:
     """The ending of an attempt.
 
     An infrastructure failure outweighs whatever Harbor made of it: a verifier that ran in a dying pod leaves a
-    missing reward file, which looks like the agent's doing and is not.
+    missing reward file, which looks like the agent's doing and is not. So does a step that failed for no reason of
+    the agent's, whatever the other steps were worth.
     """
     if facts.failures:
         return _after_failures(facts)
-    if facts.exception_type is None:
+    unexplained = next((each for each in facts.recorded if not each.is_outcome), None)
+    if unexplained is not None and not facts.budget_is_spent:
+        return Retry(_backoff(facts), unexplained.type, unexplained.message)
+    decisive = unexplained or next(iter(facts.recorded), None)
+    if decisive is None:
         return Commit()
-    if facts.exception_type in AGENT_OUTCOMES:
-        wanted = facts.attempt <= retry.max_retries and _names(retry, facts.exception_type)
-        return _retry_as_harbor_does(facts, retry) if wanted else Commit()
-    if facts.attempt < facts.attempts or (facts.attempt <= retry.max_retries and _names(retry, facts.exception_type)):
-        return Retry(backoff_seconds(facts.attempt), facts.exception_type, facts.exception_message)
-    return DeadLetter(facts.exception_type, facts.exception_message)
+    if facts.agent_retries < retry.max_retries and _is_retried(retry, decisive.type):
+        return Retry(_harbors_delay(facts, retry), decisive.type, decisive.message, charged_to_agent=True)
+    return DeadLetter(decisive.type, decisive.message) if unexplained else Commit()
 
 
 def backoff_seconds(attempt: int) -> float:
@@ -84,39 +122,21 @@ def backoff_seconds(attempt: int) -> float:
 def _after_failures(facts: Facts) -> Outcome:
     decisive = next((failure for failure in facts.failures if isinstance(failure, PermanentError)), facts.failures[0])
     cause, reason = type(decisive).__name__, str(decisive)
-    if isinstance(decisive, PermanentError) or facts.attempt >= facts.attempts:
+    if isinstance(decisive, PermanentError) or facts.budget_is_spent:
         return DeadLetter(cause, reason)
-    return Retry(backoff_seconds(facts.attempt), cause, reason)
+    return Retry(_backoff(facts), cause, reason)
 
 
-def _retry_as_harbor_does(facts: Facts, retry: RetryConfig) -> Retry:
-    assert facts.exception_type is not None  # noqa: S101 - the caller's case, said for the type checker
-    delay = float(min(retry.min_wait_sec * retry.wait_multiplier ** (facts.attempt - 1), retry.max_wait_sec))
-    return Retry(delay, facts.exception_type, facts.exception_message)
+def _backoff(facts: Facts) -> float:
+    return backoff_seconds(facts.attempt - facts.agent_retries)
 
 
-def _names(retry: RetryConfig, exception_type: str) -> bool:
+def _harbors_delay(facts: Facts, retry: RetryConfig) -> float:
+    return float(min(retry.min_wait_sec * retry.wait_multiplier**facts.agent_retries, retry.max_wait_sec))
+
+
+def _is_retried(retry: RetryConfig, exception_type: str) -> bool:
     """Harbor's own rule: exclusion first, then inclusion; both by exact class name."""
     if exception_type in (retry.exclude_exceptions or ()):
         return False
     return retry.include_exceptions is None or exception_type in retry.include_exceptions
-
-
-def _class_and_subclasses(cls: type[Exception]) -> Iterator[str]:
-    yield cls.__name__
-    for subclass in cls.__subclasses__():
-        yield from _class_and_subclasses(subclass)
-
-
-AGENT_OUTCOMES = frozenset(
-    {
-        *(RetryConfig().exclude_exceptions or ()),
-        *_class_and_subclasses(NonZeroAgentExitCodeError),
-        "ContextLengthExceededError",
-        "OutputLengthExceededError",
-    }
-)
-"""Exceptions that are the agent's, the model's or the verifier's own doing, and so part of a result.
-
-Harbor's never-retried ones, whatever its installed agents raise when they exit badly, and the limits of a model.
-Every other exception that Harbor records counts as a failure of the infrastructure."""

@@ -87,6 +87,11 @@ class Recorder:
         body = committed.model_dump_json().encode()
         return await self._patiently(self._store.put_if_absent, result_key(attempt.job, attempt.trial), body)
 
+    async def last_state(self) -> TrialState | None:
+        """What was last said of the trial, by whichever worker."""
+        body = await self._patiently(self._store.get, state_key(self._attempt.job, self._attempt.trial))
+        return TrialState.model_validate_json(body) if body else None
+
     async def _patiently[**P, R](self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         async for trying in AsyncRetrying(
             retry=retry_if_exception_type(TransientError),

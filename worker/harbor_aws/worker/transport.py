@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.transport import TRANSPORT_ALIASES, virtual
 
-from harbor_aws.producer.celery_message import CELERY_QUEUE, decode_envelope
+from harbor_aws.producer.celery_message import CELERY_QUEUE, delivered_envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harbor_aws.worker.in_flight import HeldDelivery
     from harbor_aws.worker.intake import Intake
     from harbor_aws.worker.settle import Settler
 
@@ -46,7 +45,7 @@ class Channel(virtual.Channel):
         if not taken:
             raise Empty
         for held in taken:
-            deliver(_payload(held), CELERY_QUEUE)
+            deliver(delivered_envelope(held.delivery.message, delivery_tag=held.receipt), CELERY_QUEUE)
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:  # noqa: ARG002 - kombu's signature
         """Celery is done with a message. That alone deletes nothing."""
@@ -99,9 +98,3 @@ class Transport(virtual.Transport):
 def register() -> None:
     """Make ``harbor-aws-sqs://`` known to kombu."""
     TRANSPORT_ALIASES[SCHEME] = f"{__name__}:Transport"
-
-
-def _payload(held: HeldDelivery) -> dict[str, Any]:
-    envelope = decode_envelope(held.delivery.body)
-    envelope["properties"]["delivery_tag"] = held.receipt
-    return envelope

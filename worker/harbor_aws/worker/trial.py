@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import tempfile
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from harbor.models.job.config import RetryConfig
+from harbor.models.trial.result import TrialResult
 from harbor.trial.hooks import TrialEvent
 from harbor.trial.trial import Trial
+from pydantic import ValidationError
 
-from harbor_aws.infra.errors import HarborAwsError, PermanentError
+from harbor_aws.infra.errors import HarborAwsError, InfrastructureError, PermanentError
 from harbor_aws.producer.portable import runnable_trial_config
 from harbor_aws.producer.state import Phase
 from harbor_aws.worker.attempt import Attempt, current_attempt
+from harbor_aws.worker.completion import to_completion
 from harbor_aws.worker.letters import send_dead_letter, send_next_attempt
-from harbor_aws.worker.outcome import Commit, DeadLetter, Facts, Retry, decide
+from harbor_aws.worker.outcome import Commit, DeadLetter, Facts, Outcome, Recorded, Retry, decide
 from harbor_aws.worker.record import Recorder
 
 if TYPE_CHECKING:
-    from harbor.models.trial.result import TrialResult
+    from collections.abc import AsyncIterator, Iterator
+
+    from harbor.models.trial.config import TrialConfig
     from harbor.trial.hooks import HookCallback
 
     from harbor_aws.infra.objects import ObjectStore
@@ -45,6 +52,14 @@ _PHASES = {
 
 class TrialNotMadeError(PermanentError):
     """Harbor could not make a trial of the message: the task, the agent or the configuration is at fault."""
+
+
+class TrialTooLongError(PermanentError):
+    """The attempt took longer than a message may stay hidden."""
+
+
+class UnexpectedError(InfrastructureError):
+    """Something that nobody foresaw went wrong in the worker; the trial is tried again within its budget."""
 
 
 class TrialRunner:
@@ -77,24 +92,22 @@ class TrialRunner:
         """Run the trial to one of its endings; see :class:`~harbor_aws.worker.delivery.TrialHandler`."""
         attempt = self._attempt(delivery.message)
         record = Recorder(self._store, attempt)
-        if await record.is_committed():
-            logger.info("Trial %s has its result already; the message is a duplicate.", attempt.trial)
+        if await _is_over(record, delivery):
             return
         await record.state(Phase.STARTING)
-        with tempfile.TemporaryDirectory(prefix="harbor-aws-trial-", dir=self._directory) as directory:
-            trial_directory = Path(directory) / attempt.trial
+        async with _scratch(self._directory) as directory:
+            trial_directory = directory / attempt.trial
             try:
-                if delivery.message.attempt > 1 or delivery.receive_count > 1:
-                    await self._pods.delete_leftovers(job=attempt.job, trial=attempt.trial)
-                result = await self._run(delivery.message, attempt, record, directory=Path(directory))
+                result = await self._run(delivery, attempt, record, directory=directory)
             except asyncio.CancelledError as cancelled:
                 if cancelled.args == ("drain",):
                     await self._hand_back(record, trial_directory)
                 raise
-            except HarborAwsError as error:
-                attempt.failures.append(error)
-                result = None
-            await self._end(delivery, attempt, record, result, trial_directory=trial_directory)
+            ending = self._end(delivery, attempt, record, result, trial_directory=trial_directory)
+            try:
+                await to_completion(ending)
+            except asyncio.CancelledError:
+                logger.info("Trial %s was brought to its ending although it was cancelled meanwhile.", attempt.trial)
 
     def _attempt(self, message: TrialMessage) -> Attempt:
         return Attempt(
@@ -108,24 +121,51 @@ class TrialRunner:
             attempt_id=f"{message.attempt:02d}-{uuid4().hex[:8]}",
         )
 
-    async def _run(self, message: TrialMessage, attempt: Attempt, record: Recorder, *, directory: Path) -> TrialResult:
-        """Let Harbor run the trial in ``directory``.
+    async def _run(
+        self, delivery: Delivery, attempt: Attempt, record: Recorder, *, directory: Path
+    ) -> TrialResult | None:
+        """Let Harbor run the trial in ``directory``; its result, or ``None`` and the reason in the attempt's failures.
 
         Raises:
-            HarborAwsError: the task's files could not be had.
-            TrialNotMadeError: Harbor refused the task, the agent or the configuration.
+            asyncio.CancelledError: also when Harbor or the agent swallowed it.
         """
+        deadline = asyncio.timeout(self._settings.trial_deadline_seconds)
+        try:
+            async with deadline:
+                if delivery.message.attempt > 1 or delivery.receive_count > 1:
+                    await self._pods.delete_leftovers(job=attempt.job, trial=attempt.trial)
+                result = await self._run_with_harbor(delivery.message, attempt, record, directory=directory)
+        except HarborAwsError as error:
+            attempt.failures.append(error)
+            result = None
+        except Exception as error:
+            result = None
+            if isinstance(error, TimeoutError) and deadline.expired():
+                hours = self._settings.trial_deadline_seconds / 3600
+                attempt.failures.append(TrialTooLongError(f"The attempt took longer than {hours:.1f} hours."))
+            else:
+                logger.exception("Trial %s failed in a way that was not foreseen.", attempt.trial)
+                unexpected = UnexpectedError(f"{type(error).__name__}: {error}")
+                unexpected.__cause__ = error
+                attempt.failures.append(unexpected)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+        return result
+
+    async def _run_with_harbor(
+        self, message: TrialMessage, attempt: Attempt, record: Recorder, *, directory: Path
+    ) -> TrialResult:
         token = current_attempt.set(attempt)
         try:
             async with self._bundles.unpacked(message.bundle, name=task_name(message)) as task_directory:
-                config = runnable_trial_config(message, task_directory=task_directory, trials_directory=directory)
-                try:
-                    trial = await Trial.create(config)
-                except Exception as error:  # Harbor raises whatever fits; all of it is the configuration's doing
-                    raise TrialNotMadeError(f"Harbor could not make the trial: {error}") from error
+                trial = await _make_trial(message, task_directory=task_directory, trials_directory=directory)
                 for event, phase in _PHASES.items():
                     trial.add_hook(event, _reporting(record, phase))
-                return await trial.run()
+                await trial.run()
+                # What Harbor wrote is what it scrubbed secrets from; what it returns is not.
+                text = await asyncio.to_thread(trial.paths.result_path.read_bytes)
+                return TrialResult.model_validate_json(text)
         finally:
             current_attempt.reset(token)
 
@@ -138,16 +178,24 @@ class TrialRunner:
         *,
         trial_directory: Path,
     ) -> None:
-        decision = decide(_facts(delivery.message, attempt, result), RetryConfig(**delivery.message.retry))
-        logs = await record.archive(trial_directory)
+        """Archive, decide, and do what was decided. Once begun it is not cut off: half an ending would be two.
+
+        Raises:
+            HarborAwsError: nothing could be recorded.
+        """
+        logs = await self._archive(
+            attempt, record, trial_directory, must=_decide(delivery, attempt, result) == Commit()
+        )
+        decision = _decide(delivery, attempt, result)
+        if decision != Commit() and await record.is_committed():
+            logger.info("Trial %s failed here, but has its result already.", attempt.trial)
+            return
         match decision:
             case Commit():
                 assert result is not None and logs is not None  # noqa: S101, PT018 - only a result is committed
                 ours = await record.commit(result, archive=logs)
                 await record.state(Phase.COMMITTED)
-                logger.info(
-                    "Trial %s %s.", attempt.trial, "is committed" if ours else "was committed by another worker"
-                )
+                logger.info("Trial %s %s.", attempt.trial, "is committed" if ours else "was committed by another")
             case Retry():
                 await send_next_attempt(self._queue, delivery, decision)
                 await record.state(Phase.RETRYING, reason=f"{decision.cause}: {decision.reason}", logs=logs)
@@ -163,13 +211,77 @@ class TrialRunner:
                     attempt.trial, attempt.number, decision.cause, decision.reason,
                 )  # fmt: skip
 
+    async def _archive(self, attempt: Attempt, record: Recorder, trial_directory: Path, *, must: bool) -> str | None:
+        """What the attempt left. A result needs it; a failure goes on its way without.
+
+        Raises:
+            HarborAwsError: S3 does not take it, and ``must``.
+        """
+        try:
+            return await record.archive(trial_directory)
+        except OSError as error:  # the worker's disk: the attempt is lost, the trial is not
+            failure = UnexpectedError(f"What the attempt left could not be packed: {error}")
+            failure.__cause__ = error
+            attempt.failures.append(failure)
+        except HarborAwsError as error:
+            if must:
+                raise
+            logger.warning("The logs of trial %s were not kept: %s", attempt.trial, error)
+        return None
+
     async def _hand_back(self, record: Recorder, trial_directory: Path) -> None:
         try:
             logs = await record.archive(trial_directory)
-        except HarborAwsError as error:
+        except (HarborAwsError, OSError) as error:
             logger.warning("The logs of an interrupted attempt were not kept: %s", error)
             logs = None
         await record.state(Phase.HANDED_BACK, logs=logs)
+
+
+async def _is_over(record: Recorder, delivery: Delivery) -> bool:
+    """Whether nothing is to be done: the trial has its result, or its next attempt is on its way already.
+
+    A message that comes again was received by a worker that died, or that could not delete it. What the state says is
+    written only after the message that it speaks of was sent, so nothing is dropped that is not there elsewhere.
+    """
+    message = delivery.message
+    if await record.is_committed():
+        logger.info("Trial %s has its result already; the message is a duplicate.", message.trial)
+        return True
+    last = await record.last_state() if delivery.receive_count > 1 else None
+    if last is None or (last.attempt, last.phase == Phase.RETRYING) <= (message.attempt, False):
+        return False
+    logger.info("Trial %s is at attempt %d already; the message is an old one.", message.trial, last.attempt)
+    return True
+
+
+async def _make_trial(message: TrialMessage, *, task_directory: Path, trials_directory: Path) -> Trial:
+    """Harbor's trial for a message.
+
+    Raises:
+        TrialNotMadeError: Harbor refuses the task, the agent or the configuration.
+        OSError: the worker's disk or descriptors failed it, which says nothing of the trial.
+    """
+    try:
+        RetryConfig(**message.retry)
+        config: TrialConfig = runnable_trial_config(
+            message, task_directory=task_directory, trials_directory=trials_directory
+        )
+        return await Trial.create(config)
+    except (HarborAwsError, OSError):
+        raise
+    except Exception as error:  # Harbor raises whatever fits; all of it is the configuration's doing
+        raise TrialNotMadeError(f"Harbor could not make the trial: {error}") from error
+
+
+@asynccontextmanager
+async def _scratch(directory: Path) -> AsyncIterator[Path]:
+    """A directory of the trial's own, removed off the loop: an agent may have left tens of thousands of files."""
+    scratch = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="harbor-aws-trial-", dir=directory))
+    try:
+        yield scratch
+    finally:
+        await to_completion(asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True))
 
 
 def task_name(message: TrialMessage) -> str:
@@ -178,15 +290,34 @@ def task_name(message: TrialMessage) -> str:
     return Path(task.get("path") or task["name"]).name
 
 
-def _facts(message: TrialMessage, attempt: Attempt, result: TrialResult | None) -> Facts:
-    exception = result.exception_info if result else None
-    return Facts(
-        attempt=message.attempt,
-        attempts=message.attempts,
-        failures=attempt.failures,
-        exception_type=exception.exception_type if exception else None,
-        exception_message=exception.exception_message if exception else "",
+def _decide(delivery: Delivery, attempt: Attempt, result: TrialResult | None) -> Outcome:
+    message = delivery.message
+    try:
+        retry = RetryConfig(**message.retry)
+    except ValidationError:
+        retry = RetryConfig()  # the trial was not made for that reason, which is among the failures
+    return decide(
+        Facts(
+            attempt=message.attempt,
+            attempts=message.attempts,
+            agent_retries=message.agent_retries,
+            failures=attempt.failures,
+            recorded=list(_recorded(result)) if result else (),
+        ),
+        retry,
     )
+
+
+def _recorded(result: TrialResult) -> Iterator[Recorded]:
+    """Every exception that Harbor recorded, the trial's own first, then its steps'."""
+    steps = result.step_results or []
+    if result.exception_info is not None:
+        began = result.agent_execution is not None or any(step.agent_execution is not None for step in steps)
+        yield Recorded(result.exception_info.exception_type, result.exception_info.exception_message, began)
+    for step in steps:
+        if step.exception_info is not None:
+            info = step.exception_info
+            yield Recorded(info.exception_type, info.exception_message, step.agent_execution is not None)
 
 
 def _reporting(record: Recorder, phase: Phase) -> HookCallback:

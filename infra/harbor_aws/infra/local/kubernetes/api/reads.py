@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -70,11 +71,9 @@ async def watch_objects(request: web.Request, cluster: Cluster, target: Target) 
     try:
         await response.prepare(request)
         seconds = options.timeout_seconds or random.uniform(1800, 3600)  # noqa: S311 - spreads the watches' ends
-        try:
+        with suppress(TimeoutError, ConnectionResetError):  # its time is over, or the client left
             async with asyncio.timeout(seconds):
                 await _follow(response, store, watcher, representation, options)
-        except TimeoutError:
-            pass
     finally:
         store.unwatch(target.resource, watcher)
     return response

@@ -1,9 +1,14 @@
 """The process that starts the containers' processes: one a server, small, single-threaded, standard library only.
 
 Forking it costs a millisecond and sharing its memory costs nothing, whatever the server's size. It is the parent of
-every container's first process and of every exec'd one, so it alone signals and reaps them. When the server goes, its
-socket closes, and it exits; when it goes, the kernel kills the containers (``PR_SET_PDEATHSIG``), and with the last
-process of a container its mounts are gone.
+every container's program and of every exec'd one, so it alone signals and reaps them. A container's program is process
+1 of its pid namespace, as everywhere: signals that it does not handle do nothing to it, orphans are its own to reap,
+and with it goes all else in the container, the mounts too.
+
+The launcher is process 1 of a pid namespace that has the containers' in it. When the server goes, its socket closes,
+and the launcher exits; when it goes, however it went, the kernel kills every container. ``PR_SET_PDEATHSIG`` in each
+would not do: a program that changes its user, as many an image's entrypoint does, would be rid of it.
+https://man7.org/linux/man-pages/man7/pid_namespaces.7.html
 
 Run as ``python -m harbor_aws.infra.local.kubernetes.pods.launcher FD``, ``FD`` being a ``SOCK_SEQPACKET`` socket. A
 request is one packet: the names of the descriptors that come with it, the first being a memory file with the request
@@ -37,7 +42,6 @@ if TYPE_CHECKING:
     Descriptors = dict[str, int]
 
 NAMESPACES = os.CLONE_NEWNS | os.CLONE_NEWUTS | os.CLONE_NEWIPC
-FORWARDED = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
 COPYING: dict[str, Callable[..., None]] = {
     "pack": pack,
     "unpack": unpack,
@@ -57,7 +61,6 @@ class Launcher:
         """Request ids of the children, by pid."""
         self._containers: dict[int, tuple[int, int]] = {}
         """Pid and pidfd of the containers' first processes, by request id."""
-        self._alive, self._alive_writer = os.pipe()
         self._operations: dict[str, Callable[[Request, Descriptors], None]] = {
             "start": self._start,
             "exec": self._exec,
@@ -127,7 +130,7 @@ class Launcher:
         identifier, shared = request["id"], request["shares"]
         shared_pidfd = self._containers[shared][1] if shared in self._containers else None
         os.unshare(os.CLONE_NEWPID)
-        pid = self._fork(identifier, given, lambda _: self._contain(request, given, shared_pidfd))
+        pid = self._fork(identifier, given, lambda _: _contain(request, given, shared_pidfd))
         self._containers[identifier] = (pid, os.pidfd_open(pid))
 
     def _exec(self, request: Request, given: Descriptors) -> None:
@@ -184,7 +187,6 @@ class Launcher:
         try:
             signal.set_wakeup_fd(-1)
             os.setsid()
-            os.close(self._alive_writer)
             run(status)
         except (ProgramError, OSError) as error:
             with contextlib.suppress(OSError):
@@ -195,34 +197,26 @@ class Launcher:
                 status.send(repr(error).encode())
             os._exit(125)
 
-    def _contain(self, request: Request, given: Descriptors, shared_pidfd: int | None) -> NoReturn:
-        """The life of a container's first process."""
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if select.select([self._alive], [], [], 0)[0]:
-            os._exit(1)  # the launcher died before it could be noticed
-        prctl(PR_SET_NAME, b"init")
-        signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD})
-        os.unshare(os.CLONE_NEWNS)
-        if shared_pidfd is None:
-            os.unshare(os.CLONE_NEWUTS | os.CLONE_NEWIPC)
-            set_hostname(request["hostname"])
-        else:
-            os.setns(shared_pidfd, os.CLONE_NEWUTS | os.CLONE_NEWIPC)
-        cgroup = os.open(request["cgroup"], os.O_WRONLY) if request["cgroup"] else None
-        null = os.open("/dev/null", os.O_RDWR)
-        enter_root(request["root"])
-        program = request["program"]
-        if program is None:
-            _keep_house(None, null)
-        make_directory(program["cwd"] or "/")
-        child = os.fork()
-        if child:
-            _keep_house(child, null)
-        os.setsid()
-        if cgroup is not None:
-            os.write(cgroup, b"0")
-        attach(given)
-        become(program)
+
+def _contain(request: Request, given: Descriptors, shared_pidfd: int | None) -> NoReturn:
+    """Make a container around this process, the first of its pid namespace, and become its program."""
+    os.unshare(os.CLONE_NEWNS)
+    if shared_pidfd is None:
+        os.unshare(os.CLONE_NEWUTS | os.CLONE_NEWIPC)
+        set_hostname(request["hostname"])
+    else:
+        os.setns(shared_pidfd, os.CLONE_NEWUTS | os.CLONE_NEWIPC)
+    cgroup = os.open(request["cgroup"], os.O_WRONLY) if request["cgroup"] else None
+    null = os.open("/dev/null", os.O_RDWR)
+    enter_root(request["root"])
+    program = request["program"]
+    if program is None:
+        _keep_house(null)
+    make_directory(program["cwd"] or "/")
+    if cgroup is not None:
+        os.write(cgroup, b"0")
+    attach(given)
+    become(program)
 
 
 def _execute(request: Request, given: Descriptors, status: socket.socket) -> NoReturn:
@@ -239,33 +233,30 @@ def _join(cgroup: str | None) -> None:
         Path(cgroup).write_text("0")
 
 
-def _keep_house(program: int | None, null: int) -> NoReturn:
-    """Hold nothing open, reap orphans and pass signals on until the program ends; end as it did."""
+def _keep_house(null: int) -> NoReturn:
+    """Be what keeps a container without a program: hold nothing open, leave no zombies, wait to be killed."""
+    prctl(PR_SET_NAME, b"init")
     for number in range(3):
         os.dup2(null, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        number = signal.sigwait({*FORWARDED, signal.SIGCHLD})
-        if number != signal.SIGCHLD:
-            if program is None:
-                os._exit(0)
-            os.kill(program, number)
-            continue
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, wait_status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    break
-                if pid == program:
-                    code = os.waitstatus_to_exitcode(wait_status)
-                    os._exit(code if code >= 0 else 128 - code)
+        signal.pause()
 
 
 def main() -> None:
     server = socket.socket(fileno=int(sys.argv[1]))
     server.set_inheritable(False)
     os.umask(0)
-    Launcher(server).serve()
+    with contextlib.suppress(OSError):  # who may not have namespaces is told so when the first container starts
+        os.unshare(os.CLONE_NEWPID)
+    launcher = os.fork()
+    if launcher:
+        server.close()
+        os.waitpid(launcher, 0)  # all of its pid namespace is gone by then
+    else:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        Launcher(server).serve()
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ class Namespaces:
         return await self._launch({**request, **where}, {"stream": stream})
 
     async def signal(self, container: Process, number: int) -> None:
-        """Signal a container's first process, which passes it on; one that has ended is left alone."""
+        """Signal a container's first process; but for KILL, only a signal that it handles does anything to it."""
         if container.running:
             await self._send({"operation": "signal", "id": container.identifier, "signal": int(number)}, {})
 

@@ -52,7 +52,7 @@ def become(spec: ProgramSpec) -> NoReturn:
     Raises:
         ProgramError: it cannot be done.
     """
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):  # Python ignores some, and that would be inherited
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:  # an ignored one would be inherited
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o022)
