@@ -9,8 +9,8 @@ from harbor_aws.worker.delivery import Delivery
 from harbor_aws.worker.in_flight import HeldDelivery, InFlight
 
 
-def held(receipt: str) -> HeldDelivery:
-    message = TrialMessage(job="job", trial="trial", bundle="0" * 64, trial_config={})
+def held(receipt: str, *, job: str = "job", trial: str = "trial") -> HeldDelivery:
+    message = TrialMessage(job=job, trial=trial, bundle="0" * 64, trial_config={})
     return HeldDelivery(Delivery(message, "body", 1), receipt, received_at=0, extended_at=0)
 
 
@@ -25,6 +25,18 @@ def test_room_is_what_is_not_held() -> None:
     in_flight.remove(first)
     in_flight.remove(first)
     assert (in_flight.room(), in_flight.snapshot()) == (1, [second])
+
+
+def test_a_trial_is_known_by_job_and_name() -> None:
+    """As long as one delivery of a trial is held, whichever; a trial of that name in another job is another."""
+    in_flight = InFlight(slots=2)
+    first = held("a")
+    in_flight.add(first)
+    assert in_flight.has_trial(held("b").delivery)
+    assert not in_flight.has_trial(held("b", job="other").delivery)
+    assert not in_flight.has_trial(held("b", trial="other").delivery)
+    in_flight.remove(first)
+    assert not in_flight.has_trial(held("b").delivery)
 
 
 def test_closed_it_only_shrinks() -> None:

@@ -11,13 +11,15 @@ import pytest
 from moto import mock_aws
 
 from harbor_aws.infra.errors import TransientError
+from harbor_aws.infra.local.services import MAX_RECEIVES
 from harbor_aws.infra.queues import Queue
 from harbor_aws.producer.celery_message import encode
 from harbor_aws.producer.message import TrialMessage
 from harbor_aws.worker import inbox as inbox_module
 from harbor_aws.worker.in_flight import InFlight
 from harbor_aws.worker.inbox import Inbox
-from harbor_aws.worker.intake import Intake
+from harbor_aws.worker.intake import Intake, duplicate_seconds
+from harbor_aws.worker.lease import MAX_HOLD_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,6 +120,38 @@ def test_what_the_last_poll_brings_is_released(client: SQSClient, monkeypatch: p
     assert bench.visible() == 1
     assert bench.intake.take(0.1) == []
     assert bench.visible() == 1
+
+
+def test_a_trial_that_runs_here_is_not_taken_again(client: SQSClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its other messages take no slot and are hidden, so that they come back after it, even if SQS fails to hide them."""
+    bench = Bench(client, slots=4)
+    hidden: list[int] = []
+    hide = bench.inbox.hide
+
+    def hide_and_note(receipt: str, *, seconds: int) -> None:
+        hidden.append(seconds)
+        if len(hidden) == 2:
+            raise TransientError("HTTP 500")
+        hide(receipt, seconds=seconds)
+
+    monkeypatch.setattr(bench.inbox, "hide", hide_and_note)
+    bench.send(body("twice"), body("twice"))
+    taken = bench.intake.take(0.1) + bench.intake.take(0.1)
+    bench.send(body("twice"), body("other"))
+    taken += bench.intake.take(0.1) + bench.intake.take(0.1)
+    assert [held.delivery.message.trial for held in taken] == ["twice", "other"]
+    assert hidden == [60, 60]
+    assert len(bench.in_flight) == 2
+    assert Queue(client, url=bench.url).counts().in_flight == 4
+    bench.in_flight.remove(taken[0])
+    bench.send(body("twice"))
+    assert len(bench.intake.take(0.1)) == 1
+
+
+def test_a_duplicate_outlasts_the_longest_trial() -> None:
+    """It is put off for longer and longer, so that its trial ends before SQS gives up on it."""
+    assert [duplicate_seconds(receives) for receives in (0, 1, 2, 3, 7, 100)] == [60, 60, 120, 240, 3600, 3600]
+    assert sum(duplicate_seconds(receives) for receives in range(1, MAX_RECEIVES)) > MAX_HOLD_SECONDS
 
 
 def test_a_poll_that_slept_counts_from_its_beginning(client: SQSClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,86 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import signal
-import socket
 import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-# As process 1 of its pod a worker ignores SIGTERM until it has a handler, and the imports below take a second or two.
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-
-# Read by Harbor and litellm when they are imported.
-os.environ.setdefault("HARBOR_TELEMETRY", "0")
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-
-from harbor_aws.infra.errors import HarborAwsError
-from harbor_aws.infra.objects import ObjectStore
-from harbor_aws.infra.queues import Queue
-from harbor_aws.infra.settings import Settings
-from harbor_aws.infra.stack import load_stack
-from harbor_aws.worker.bundles import BundleCache
-from harbor_aws.worker.pods import PodKeeper
-from harbor_aws.worker.run import run_worker
-from harbor_aws.worker.trial import TrialRunner
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from harbor_aws.infra.stack import Stack
-    from harbor_aws.worker.delivery import TrialHandler
 
 
 def main() -> int:
     """Run until told to stop; the exit code."""
-    _log_to_stderr()
-    settings = Settings()
-    try:
-        stack = load_stack(settings.stack)
-        return run_worker(
-            stack=stack,
-            settings=settings,
-            open_handler=lambda: open_trial_runner(stack, settings),
-            alive_file=settings.alive_file,
-        )
-    except HarborAwsError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
+    # As process 1 of its pod a worker ignores SIGTERM until it has a handler, and what follows takes a second or two.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # Read by Harbor and litellm when they are imported.
+    os.environ.setdefault("HARBOR_TELEMETRY", "0")
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    from harbor_aws.worker import process
 
-
-def _log_to_stderr() -> None:
-    """The level is the handler's: Harbor's loggers pass on their DEBUG records, whole commands among them."""
-    handler = logging.StreamHandler()
-    handler.setLevel(logging.INFO)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-
-
-@asynccontextmanager
-async def open_trial_runner(stack: Stack, settings: Settings) -> AsyncIterator[TrialHandler]:
-    """Everything that the trials of this process share, opened on its loop."""
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.slots + 4, "blocking"))
-    worker = f"{socket.gethostname()}-{os.getpid()}"
-    store = ObjectStore.of(stack, connections=settings.slots + 4)
-    with tempfile.TemporaryDirectory(prefix="harbor-aws-worker-") as directory:
-        async with PodKeeper.open(stack.trials, worker=worker) as pods:
-            yield TrialRunner(
-                stack=stack,
-                settings=settings,
-                store=store,
-                queue=Queue.trials(stack),
-                dead_letters=Queue.dead_letters(stack),
-                pods=pods,
-                bundles=BundleCache(store, directory=Path(directory) / "bundles"),
-                worker=worker,
-                directory=Path(directory),
-            )
+    return process.main()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,329 @@
+"""A delivered trial to its ending, by Harbor's own trial in memory, against a bucket and queues in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from tests.unit.worker.trial_fakes import MemoryQueue, MemoryStore, NoPods
+
+from harbor_aws.infra.errors import PermanentError
+from harbor_aws.infra.layout import bundle_key, result_key, state_key
+from harbor_aws.infra.settings import Settings
+from harbor_aws.infra.stack import Stack
+from harbor_aws.producer.bundle import pack_task
+from harbor_aws.producer.celery_message import decode
+from harbor_aws.producer.message import TrialMessage
+from harbor_aws.producer.state import Phase, TrialState
+from harbor_aws.worker.bundles import BundleCache
+from harbor_aws.worker.delivery import Delivery
+from harbor_aws.worker.trial import TrialRunner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Harbor itself calls what it deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:Task.checksum will be deprecated:DeprecationWarning")
+
+JOB, TRIAL = "job", "trial"
+TASK_TOML = """\
+version = "1.0"
+[agent]
+timeout_sec = {agent_seconds}
+[environment]
+docker_image = "any"
+build_timeout_sec = 0.2
+"""
+
+
+@dataclass
+class Bench:
+    """A worker's trial side with everything around it in memory."""
+
+    directory: Path
+    agent_seconds: float = 60.0
+    settings: Settings = field(default_factory=Settings)
+    store: MemoryStore = field(default_factory=MemoryStore)
+    queue: MemoryQueue = field(default_factory=MemoryQueue)
+    dead_letters: MemoryQueue = field(default_factory=MemoryQueue)
+    pods: NoPods = field(default_factory=NoPods)
+
+    def delivery(
+        self, *, agent: str = "Idle", environment: str = "Memory", receive_count: int = 1, **fields: Any
+    ) -> Delivery:
+        fakes = "tests.unit.worker.trial_fakes"
+        config = {
+            "task": {"path": "/producer/some-task"},
+            "trial_name": TRIAL,
+            "agent": {"import_path": f"{fakes}:{agent}Agent"},
+            "environment": {"import_path": f"{fakes}:{environment}Environment"},
+            **fields.pop("config", {}),
+        }
+        message = TrialMessage(
+            **{"job": JOB, "trial": TRIAL, "bundle": self._bundle(), "trial_config": config, **fields}
+        )
+        return Delivery(message, "the body as it came", receive_count)
+
+    async def run(self, delivery: Delivery) -> None:
+        await self.runner()(delivery)
+
+    def runner(self) -> TrialRunner:
+        worker = self.directory / "worker"
+        worker.mkdir(exist_ok=True)
+        store = cast("Any", self.store)
+        return TrialRunner(
+            stack=Stack(name="x", region="x", queue_url="x", dead_letter_queue_url="x", bucket="x"),
+            settings=self.settings,
+            store=store,
+            queue=cast("Any", self.queue),
+            dead_letters=cast("Any", self.dead_letters),
+            pods=cast("Any", self.pods),
+            bundles=BundleCache(store, directory=worker / "bundles"),
+            worker="worker-1",
+            directory=worker,
+        )
+
+    def _bundle(self) -> str:
+        task = self.directory / "task"
+        for name, text in {
+            "task.toml": TASK_TOML.format(agent_seconds=self.agent_seconds),
+            "instruction.md": "Do it.",
+            "tests/test.sh": "#!/bin/sh\n",
+            "environment/.keep": "",
+        }.items():
+            (task / name).parent.mkdir(parents=True, exist_ok=True)
+            (task / name).write_text(text)
+        archive = self.directory / "task.tar.zst"
+        digest = pack_task(task, archive)
+        self.store.objects[bundle_key(digest)] = archive.read_bytes()
+        return digest
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        body = self.store.get(result_key(JOB, TRIAL))
+        return json.loads(body) if body else None
+
+    @property
+    def state(self) -> TrialState | None:
+        body = self.store.get(state_key(JOB, TRIAL))
+        return TrialState.model_validate_json(body) if body else None
+
+    def say(self, phase: Phase, attempt: int) -> None:
+        """What another worker said of the trial."""
+        state = TrialState(trial=TRIAL, phase=phase, attempt=attempt, worker="worker-2", since=datetime.now(UTC))
+        self.store.put(state_key(JOB, TRIAL), state.model_dump_json().encode())
+
+    @property
+    def next_attempts(self) -> list[TrialMessage]:
+        return [decode(message.body) for message in self.queue.sent]
+
+    @property
+    def causes(self) -> list[str]:
+        return [message.attributes["cause"] for message in self.dead_letters.sent]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_a_reward_is_committed(bench: Bench) -> None:
+    """The result has the reward and names its attempt and archive; no message goes anywhere."""
+    await bench.run(bench.delivery())
+    assert bench.result is not None
+    assert bench.result["rewards"] == {"reward": 1.0}
+    assert bench.store.exists(bench.result["archive"])
+    assert bench.state is not None
+    assert (bench.state.phase, bench.next_attempts, bench.causes) == (Phase.COMMITTED, [], [])
+
+
+async def test_nothing_of_a_trial_stays_on_the_worker(bench: Bench) -> None:
+    """The trial's directory is gone; only the task's bundle is kept."""
+    await bench.run(bench.delivery())
+    assert [path.name for path in (bench.directory / "worker").iterdir()] == ["bundles"]
+
+
+async def test_a_duplicate_does_nothing(bench: Bench) -> None:
+    """A message whose trial has its result is only acknowledged."""
+    await bench.run(bench.delivery())
+    before = dict(bench.store.objects)
+    await bench.run(bench.delivery())
+    assert bench.store.objects == before
+
+
+async def test_an_agents_bad_end_is_a_result(bench: Bench) -> None:
+    """With what the verifier gave for it."""
+    await bench.run(bench.delivery(agent="Failing"))
+    assert bench.result is not None
+    assert (bench.result["exception_type"], bench.result["rewards"]) == ("NonZeroAgentExitCodeError", {"reward": 1.0})
+
+
+async def test_an_agents_timeout_is_a_result(bench: Bench) -> None:
+    """The verifier judges what was there."""
+    bench.agent_seconds = 0.3
+    await bench.run(bench.delivery(agent="Endless"))
+    assert bench.result is not None
+    assert (bench.result["exception_type"], bench.result["rewards"]) == ("AgentTimeoutError", {"reward": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("agent", "environment"), [("Uninstallable", "Memory"), ("Idle", "StartingSlowly"), ("Idle", "LosingPods")]
+)
+async def test_an_infrastructure_failure_is_tried_again(bench: Bench, agent: str, environment: str) -> None:
+    """An agent that cannot be installed, a pod that does not start, a pod lost behind Harbor's back: no result."""
+    await bench.run(bench.delivery(agent=agent, environment=environment))
+    assert bench.result is None
+    assert [(message.attempt, message.agent_retries) for message in bench.next_attempts] == [(2, 0)]
+    assert bench.state is not None
+    assert bench.state.phase is Phase.RETRYING
+    assert bench.state.logs is not None
+    assert bench.store.exists(bench.state.logs)
+
+
+async def test_the_last_attempt_becomes_a_dead_letter(bench: Bench) -> None:
+    """The original body, with cause and reason."""
+    await bench.run(bench.delivery(environment="LosingPods", attempt=3))
+    (letter,) = bench.dead_letters.sent
+    assert letter.body == "the body as it came"
+    assert (letter.attributes["cause"], letter.attributes["reason"]) == ("TransientError", "the pod was lost")
+    assert "the pod was lost" in json.loads(letter.attributes["details"])["traceback"]
+    assert bench.next_attempts == []
+
+
+async def test_max_retries_is_harbors(bench: Bench) -> None:
+    """The agent's bad end is tried again, and charged to the agent."""
+    await bench.run(bench.delivery(agent="Failing", retry={"max_retries": 1}))
+    assert [(message.attempt, message.agent_retries) for message in bench.next_attempts] == [(2, 1)]
+    await bench.run(bench.delivery(agent="Failing", retry={"max_retries": 1}, attempt=2, agent_retries=1))
+    assert bench.result is not None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"retry": {"max_retries": "many"}},
+        {"config": {"timeout_multiplier": "much"}},
+        {"config": {"agent": {"import_path": "no.such:Agent"}}},
+        {"bundle": "0" * 64},
+    ],
+)
+async def test_what_can_never_run_is_a_dead_letter_at_once(bench: Bench, fields: dict[str, Any]) -> None:
+    """A configuration that Harbor refuses, an agent that is not there, a bundle that is not there."""
+    await bench.run(bench.delivery(**fields))
+    assert len(bench.causes) == 1
+    assert (bench.result, bench.next_attempts) == (None, [])
+
+
+async def test_the_workers_full_disk_is_not_the_trials_fault(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs an attempt, and is said as what it is."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("harbor.models.trial.paths.TrialPaths.mkdir", full)
+    await bench.run(bench.delivery())
+    assert [message.attempt for message in bench.next_attempts] == [2]
+    assert bench.state is not None
+    assert "No space left" in (bench.state.reason or "")
+
+
+async def test_a_result_whose_logs_nobody_takes_is_not_committed(bench: Bench) -> None:
+    """The handler raises, so that the message comes back, rather than committing half."""
+    bench.store.refuse = PermanentError("S3 refused")
+    with pytest.raises(PermanentError):
+        await bench.run(bench.delivery())
+    assert (bench.result, bench.next_attempts, bench.causes) == (None, [], [])
+
+
+async def test_a_failure_goes_its_way_without_logs(bench: Bench) -> None:
+    """That the logs cannot be kept does not keep the next attempt."""
+    bench.store.refuse = PermanentError("S3 refused")
+    await bench.run(bench.delivery(environment="LosingPods"))
+    assert [message.attempt for message in bench.next_attempts] == [2]
+
+
+@pytest.mark.parametrize("agent", ["Endless", "Stubborn"])
+async def test_a_drained_trial_is_handed_back(bench: Bench, agent: str) -> None:
+    """Cancelled, also where the agent swallows that: no result, no retry, no dead letter."""
+    running = asyncio.create_task(bench.run(bench.delivery(agent=agent)))
+    await until_agent_runs(bench)
+    running.cancel("drain")
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (bench.result, bench.next_attempts, bench.causes) == (None, [], [])
+
+
+async def test_a_drained_trial_says_so(bench: Bench) -> None:
+    """Its state is handed-back and names the logs so far."""
+    running = asyncio.create_task(bench.run(bench.delivery(agent="Endless")))
+    await until_agent_runs(bench)
+    running.cancel("drain")
+    await asyncio.gather(running, return_exceptions=True)
+    assert bench.state is not None
+    assert (bench.state.phase, bench.store.exists(bench.state.logs or "")) == (Phase.HANDED_BACK, True)
+
+
+async def test_an_ending_is_not_cut_in_two(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancellation that comes while the result is committed finds the trial ended."""
+    running: asyncio.Task[None]
+    loop = asyncio.get_running_loop()
+    upload = bench.store.upload
+
+    def cancel_and_upload(key: str, path: Path) -> None:
+        loop.call_soon_threadsafe(running.cancel, "drain")
+        upload(key, path)
+
+    monkeypatch.setattr(bench.store, "upload", cancel_and_upload)
+    running = asyncio.create_task(bench.run(bench.delivery()))
+    await running
+    assert bench.result is not None
+
+
+async def test_an_attempt_has_an_end(bench: Bench) -> None:
+    """Before SQS shows its message again an endless trial becomes a dead letter."""
+    bench.agent_seconds = 3600.0
+    bench.settings = Settings(trial_deadline_seconds=0.5)
+    await bench.run(bench.delivery(agent="Endless"))
+    assert bench.causes == ["TrialTooLongError"]
+
+
+@pytest.mark.parametrize(("phase", "attempt"), [(Phase.RETRYING, 1), (Phase.STARTING, 2), (Phase.AGENT, 3)])
+async def test_an_old_message_is_dropped(bench: Bench, phase: Phase, attempt: int) -> None:
+    """One that comes back after its trial's next attempt was sent disturbs nobody's pod."""
+    bench.say(phase, attempt)
+    await bench.run(bench.delivery(receive_count=2))
+    assert (bench.result, bench.pods.leftovers_deleted) == (None, 0)
+
+
+@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.AGENT, Phase.HANDED_BACK, Phase.COLLECTING])
+async def test_a_message_that_comes_again_runs_again(bench: Bench, phase: Phase) -> None:
+    """Its worker died or handed it back: what it left in the cluster is removed first."""
+    bench.say(phase, 1)
+    await bench.run(bench.delivery(receive_count=2))
+    assert bench.result is not None
+    assert bench.pods.leftovers_deleted == 1
+
+
+async def test_a_failure_beside_a_result_is_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that another worker committed meanwhile is neither tried again nor a dead letter."""
+    put = bench.store.put
+
+    def commit_elsewhere(key: str, body: bytes) -> None:
+        put(key, body)
+        if b'"agent"' in body:
+            bench.store.objects[result_key(JOB, TRIAL)] = b"{}"
+
+    monkeypatch.setattr(bench.store, "put", commit_elsewhere)
+    await bench.run(bench.delivery(environment="LosingPods", attempt=3))
+    assert (bench.next_attempts, bench.causes) == ([], [])
+
+
+async def until_agent_runs(bench: Bench) -> None:
+    async with asyncio.timeout(20):
+        while bench.state is None or bench.state.phase is not Phase.AGENT:
+            await asyncio.sleep(0.02)

@@ -1,0 +1,187 @@
+"""An environment and agents that do as the test says, for Harbor's own trials in memory; and a bucket and a queue."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, override
+
+from harbor.agents.base import BaseAgent
+from harbor.agents.installed.base import NonZeroAgentExitCodeError
+from harbor.environments.base import BaseEnvironment, ExecResult
+from harbor.environments.capabilities import EnvironmentCapabilities
+
+from harbor_aws.infra.errors import TransientError
+from harbor_aws.infra.objects import ObjectMissingError
+from harbor_aws.worker.attempt import current_attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harbor_aws.infra.queues import OutgoingMessage
+
+
+class MemoryEnvironment(BaseEnvironment):
+    """Runs nothing; its verifier always leaves the reward 1."""
+
+    @staticmethod
+    @override
+    def type() -> str:
+        return "memory"
+
+    @property
+    @override
+    def capabilities(self) -> EnvironmentCapabilities:
+        return EnvironmentCapabilities()
+
+    @override
+    def _validate_definition(self) -> None: ...
+
+    @override
+    async def start(self, force_build: bool) -> None: ...
+
+    @override
+    async def stop(self, delete: bool) -> None: ...
+
+    @override
+    async def exec(self, command: str, *args: Any, **kwargs: Any) -> ExecResult:
+        return ExecResult(stdout="", stderr="", return_code=0)
+
+    @override
+    async def upload_file(self, source_path: Path | str, target_path: str) -> None: ...
+
+    @override
+    async def upload_dir(self, source_dir: Path | str, target_dir: str) -> None: ...
+
+    @override
+    async def download_file(self, source_path: str, target_path: Path | str) -> None: ...
+
+    @override
+    async def download_dir(self, source_dir: str, target_dir: Path | str) -> None:
+        if "verifier" in source_dir:
+            Path(target_dir).mkdir(parents=True, exist_ok=True)
+            (Path(target_dir) / "reward.txt").write_text("1")
+
+
+class StartingSlowlyEnvironment(MemoryEnvironment):
+    """Harbor's time-out for the start fires."""
+
+    @override
+    async def start(self, force_build: bool) -> None:
+        await asyncio.sleep(3600)
+
+
+class LosingPodsEnvironment(MemoryEnvironment):
+    """Says that it lost its pod while the verifier's files were fetched, and Harbor goes on all the same."""
+
+    @override
+    async def stop(self, delete: bool) -> None:
+        attempt = current_attempt.get()
+        assert attempt is not None
+        attempt.failures.append(TransientError("the pod was lost"))
+
+
+class IdleAgent(BaseAgent):
+    """Does nothing."""
+
+    @staticmethod
+    @override
+    def name() -> str:
+        return "idle"
+
+    @override
+    def version(self) -> str:
+        return "1"
+
+    @override
+    async def setup(self, environment: BaseEnvironment) -> None: ...
+
+    @override
+    async def run(self, instruction: str, environment: BaseEnvironment, context: Any) -> None: ...
+
+
+class UninstallableAgent(IdleAgent):
+    """Its installation fails."""
+
+    @override
+    async def setup(self, environment: BaseEnvironment) -> None:
+        raise NonZeroAgentExitCodeError("could not resolve host")
+
+
+class FailingAgent(IdleAgent):
+    """Ends badly."""
+
+    @override
+    async def run(self, instruction: str, environment: BaseEnvironment, context: Any) -> None:
+        raise NonZeroAgentExitCodeError("exit code 1")
+
+
+class EndlessAgent(IdleAgent):
+    """Runs until it is cancelled."""
+
+    @override
+    async def run(self, instruction: str, environment: BaseEnvironment, context: Any) -> None:
+        await asyncio.sleep(3600)
+
+
+class StubbornAgent(IdleAgent):
+    """Swallows its cancellation."""
+
+    @override
+    async def run(self, instruction: str, environment: BaseEnvironment, context: Any) -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            return
+
+
+@dataclass
+class MemoryStore:
+    """A bucket; ``refuse`` is raised by whatever writes an attempt's archive."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    refuse: Exception | None = None
+
+    def exists(self, key: str) -> bool:
+        return key in self.objects
+
+    def get(self, key: str) -> bytes | None:
+        return self.objects.get(key)
+
+    def put(self, key: str, body: bytes) -> None:
+        self.objects[key] = body
+
+    def put_if_absent(self, key: str, body: bytes) -> bool:
+        return self.objects.setdefault(key, body) == body
+
+    def upload(self, key: str, path: Path) -> None:
+        if self.refuse:
+            raise self.refuse
+        self.objects[key] = path.read_bytes()
+
+    def download(self, key: str, path: Path) -> None:
+        if key not in self.objects:
+            raise ObjectMissingError(f"There is no {key}.")
+        path.write_bytes(self.objects[key])
+
+
+@dataclass
+class MemoryQueue:
+    """A queue, or the dead-letter queue."""
+
+    sent: list[OutgoingMessage] = field(default_factory=list)
+
+    def send(self, messages: Sequence[OutgoingMessage]) -> None:
+        self.sent += messages
+
+
+@dataclass
+class NoPods:
+    """The keeper of pods that there are not."""
+
+    leftovers_deleted: int = 0
+
+    async def delete_leftovers(self, *, job: str, trial: str) -> list[str]:
+        self.leftovers_deleted += 1
+        return []
