@@ -27,7 +27,7 @@ class Phase(StrEnum):
     HANDED_BACK = "handed-back"
     """Its worker was told to stop; the same attempt is in the queue again."""
     COMMITTED = "committed"
-    """It has a result."""
+    """It has a result, which is what says so: no state of this phase is written."""
     DEAD = "dead"
     """It is in the dead-letter queue."""
 

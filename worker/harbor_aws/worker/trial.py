@@ -194,7 +194,6 @@ class TrialRunner:
             case Commit():
                 assert result is not None and logs is not None  # noqa: S101, PT018 - only a result is committed
                 ours = await record.commit(result, archive=logs)
-                await record.state(Phase.COMMITTED)
                 logger.info("Trial %s %s.", attempt.trial, "is committed" if ours else "was committed by another")
             case Retry():
                 await send_next_attempt(self._queue, delivery, decision)
