@@ -1,8 +1,8 @@
 """A worker process whose trials sleep and write what becomes of them to a file; started by the tests beside it.
 
 Usage: recording_worker.py STACK_FILE RECORD_FILE, with the settings in the environment. A trial's ``trial_config`` says
-what it does: ``seconds`` to sleep (``first_seconds`` on the first receive), ``fails`` on the first receive. Polls and
-back-offs are shorter than in a real worker.
+what it does: ``seconds`` to sleep (``first_seconds`` on the first receive), ``fails`` on the first receive,
+``ends_anyway`` although it is cancelled. Polls and back-offs are shorter than in a real worker.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class RecordingHandler:
             await asyncio.sleep(does.get("first_seconds", seconds) if delivery.receive_count == 1 else seconds)
         except asyncio.CancelledError as error:
             self.record("cancelled", delivery, reason=str(error.args[0]))
-            raise
+            if not does.get("ends_anyway"):
+                raise
         except RuntimeError:
             self.record("raised", delivery)
             raise

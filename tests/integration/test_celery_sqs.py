@@ -72,9 +72,7 @@ class Bench:
         self._record.touch()
 
     def send(self, *trials: str, **does: object) -> None:
-        bodies = [
-            encode(TrialMessage(job="job", trial=trial, bundle="0" * 64, trial_config=dict(does))) for trial in trials
-        ]
+        bodies = [encode(_message(trial, **does)) for trial in trials]
         for start in range(0, len(bodies), 10):
             self.queue.send([OutgoingMessage(body) for body in bodies[start : start + 10]])
 
@@ -199,6 +197,35 @@ def test_poison_is_quarantined(bench: Bench) -> None:
     assert worker.poll() is None
 
 
+def test_foreign_headers_reach_nobody(bench: Bench) -> None:
+    """Headers that would end Celery, and a configuration that kombu cannot read, run as if they were not there."""
+    worker = bench.start()
+    for number, headers in enumerate(({"timelimit": 5}, {"timelimit": [1]}, {"stamped_headers": 5}, {"shadow": 5})):
+        envelope = decode_envelope(encode(_message(f"headers-{number}")))
+        envelope["headers"].update(headers)
+        bench.queue.send([OutgoingMessage(_base64(json.dumps(envelope)))])
+    bench.send("configuration", env={"__type__": "uuid", "__value__": "none"})
+    bench.send("good")
+    bench.wait_for_event("ended", count=6)
+    bench.wait_until_empty()
+    assert worker.poll() is None
+    assert bench.stop() == [0]
+    assert bench.dead_letters() == []
+
+
+def test_a_trial_is_not_run_twice_at_once(bench: Bench) -> None:
+    """More messages of a trial that runs are put off, and other trials run meanwhile."""
+    bench.start()
+    bench.send("same", seconds=300)
+    bench.wait_for_event("began")
+    bench.send("same", "same")
+    bench.send("other")
+    bench.wait_for_event("ended", trial="other")
+    wait_for(lambda: bench.log().count("was put off for 60 s") == 2, seconds=20)
+    assert bench.queue.counts().in_flight == 3
+    assert sorted(line["trial"] for line in bench.events("began")) == ["other", "same"]
+
+
 def test_a_handler_that_raises_gets_its_message_again(bench: Bench) -> None:
     """A raising handler loses nothing: the message comes back after its back-off and is deleted once it ends."""
     bench.start()
@@ -221,6 +248,17 @@ def test_sigterm_hands_back_what_runs(bench: Bench) -> None:
     bench.wait_until_empty()
     assert [line["reason"] for line in bench.events("cancelled")] == ["drain", "drain"]
     assert {line["pid"] for line in bench.events("ended")} == {bench.workers[1].pid}
+
+
+def test_what_ends_although_it_was_cancelled_is_not_handed_back(bench: Bench) -> None:
+    """A trial that was recording its ending when the drain was over has it: the message is deleted."""
+    worker = bench.start()
+    bench.send("ending", seconds=300, ends_anyway=True)
+    bench.wait_for_event("began")
+    worker.terminate()
+    assert worker.wait(20) == 0
+    assert [line["reason"] for line in bench.events("cancelled")] == ["drain"]
+    assert bench.queue.counts().total == 0
 
 
 def test_sigterm_lets_short_trials_end(bench: Bench) -> None:
@@ -389,9 +427,13 @@ def wait_for(condition: Callable[[], object], *, seconds: float) -> None:
         time.sleep(0.1)
 
 
+def _message(trial: str, **does: object) -> TrialMessage:
+    return TrialMessage(job="job", trial=trial, bundle="0" * 64, trial_config=does)
+
+
 def _poison() -> dict[str, str]:
     """Bodies that no worker can run, each with a part of its reason."""
-    good = TrialMessage(job="job", trial="poison", bundle="0" * 64, trial_config={})
+    good = _message("poison")
 
     def changed(change: Callable[[dict[str, Any]], object]) -> str:
         envelope = decode_envelope(encode(good))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+import typer
 from harbor.job import Job
 from harbor.models.job.config import JobConfig
 from harbor.models.job.lock import JobLock, TrialLock
@@ -20,13 +21,16 @@ from harbor.viewer.server import create_app
 from tests.integration.moto_stack import make_stack, moto_server
 from tests.integration.producer_fakes import ENVIRONMENT, FakeWorker
 from tests.tiny_tasks import make_task
+from typer.testing import CliRunner
 
-from harbor_aws.infra.layout import job_key
+from harbor_aws.infra.layout import job_key, trial_of
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.queues import Queue
+from harbor_aws.producer.cli import fetch as fetch_command
 from harbor_aws.producer.enqueue import claim, send, upload_bundles
 from harbor_aws.producer.fetch import Fetched, JobFetcher
 from harbor_aws.producer.plan import prepare
+from harbor_aws.producer.state import CommittedResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,6 +214,45 @@ async def test_what_a_broken_fetch_left_is_replaced(enqueued: Stack, store: Coun
     again = fetch(store, tmp_path / "jobs")
     assert (again.new, again.present) == (1, 6)
     assert not (trial / "stray").exists()
+
+
+async def test_one_bad_trial_does_not_keep_the_others(
+    enqueued: Stack, store: CountingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damaged and missing archives and unreadable results are named, the rest arrives, and a later fetch mends it."""
+    await run_trials(enqueued, tmp_path)
+    keys = [row.key for row in store.list(f"jobs/{JOB}/results/")][:3]
+    results = {trial_of(key): CommittedResult.model_validate_json(store.get(key) or b"") for key in keys}
+    damaged, unreadable, missing = results
+    archive = store.get(results[damaged].archive) or b""
+    store.put(results[damaged].archive, b"damaged")
+    result = store.get(keys[1]) or b""
+    store.put(keys[1], b"{}")
+    store.put(keys[2], results[missing].model_copy(update={"archive": "none"}).model_dump_json().encode())
+    fetched = fetch(store, tmp_path / "jobs")
+    assert (fetched.new, fetched.present, fetched.total) == (3, 3, 6)
+    assert fetched.failed.keys() == results.keys()
+    assert "cannot be unpacked" in fetched.failed[damaged]
+    assert "validation error" in fetched.failed[unreadable]
+    assert "There is no s3://" in fetched.failed[missing]
+    assert fetched.result.finished_at is None
+    assert sorted(path.name for path in (tmp_path / "jobs").iterdir()) == [JOB]
+
+    monkeypatch.setenv("COLUMNS", "500")
+    monkeypatch.setattr(fetch_command, "chosen_stack", lambda _name: enqueued)
+    app = typer.Typer()
+    app.command()(fetch_command.fetch)
+    done = CliRunner().invoke(app, [JOB, "--output", str(tmp_path / "jobs"), "--json"])
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["failed"] == fetched.failed
+    assert f"Not fetched: {damaged}: " in done.stderr
+
+    store.put(results[damaged].archive, archive)
+    store.put(keys[1], result)
+    store.put(keys[2], results[missing].model_dump_json().encode())
+    again = fetch(store, tmp_path / "jobs")
+    assert (again.new, again.present, again.failed) == (3, 6, {})
+    assert again.result.finished_at is not None
 
 
 async def test_a_job_without_results(enqueued: Stack, store: CountingStore, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import shutil
 import stat
@@ -23,11 +24,18 @@ from harbor_aws.infra.errors import PermanentError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MAX_MEMBERS = 200_000
-"""Files and directories in one archive; more is refused when packing and when unpacking."""
+MAX_MEMBERS = 500_000
+"""Files and directories in one archive, as many as one download from a pod may bring. More is refused in a task and in
+what is unpacked, and left out of what an attempt left."""
 
 MAX_BYTES = 16 * 2**30
-"""Bytes of an unpacked archive; a Fargate pod has 20 GiB unless it asks for more."""
+"""Bytes of an unpacked archive, likewise; a Fargate pod has 20 GiB unless it asks for more."""
+
+LEFT_OUT_NAME = "harbor-aws-left-out.txt"
+"""The file in an attempt's archive that says what was too much for it."""
+
+_NOTE_BYTES = 2**20
+"""Kept free for that file, which lists as many names as go into it."""
 
 _COMPRESSION_LEVEL = 6
 _LEFT_OUT = frozenset({"__pycache__", ".DS_Store"})
@@ -60,11 +68,18 @@ def pack_task(task: Path, archive: Path) -> str:
 
 
 def pack_directory(source: Path, archive: Path) -> str:
-    """Write everything below ``source`` to ``archive``; the SHA-256 (hex) of the archive.
+    """Write what is below ``source`` to ``archive``; the SHA-256 (hex) of the archive.
 
-    Links that leave the directory, devices and sockets are left out: an agent's logs are nobody's to correct.
+    Links that leave the directory, devices and sockets are left out: an agent's logs are nobody's to correct. So is
+    what goes beyond the limits, the deepest first, and then :data:`LEFT_OUT_NAME` says so.
     """
-    return _write(source, [member for member in _walk(source) if not _why_it_cannot_travel(source, member)], archive)
+    members = [member for member in _walk(source) if not _why_it_cannot_travel(source, member)]
+    kept = _within_limits(source, members)
+    if len(kept) == len(members):
+        return _write(source, members, archive)
+    left_out = [member for member in members if member not in kept]
+    kept.discard(LEFT_OUT_NAME)
+    return _write(source, [member for member in members if member in kept], archive, note=_note(left_out))
 
 
 def unpack_bundle(archive: Path, target: Path, digest: str) -> None:
@@ -115,7 +130,25 @@ def _why_it_cannot_travel(root: Path, member: str) -> str | None:
     return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "is neither a file, a directory nor a link"
 
 
-def _write(root: Path, members: list[str], archive: Path) -> str:
+def _within_limits(root: Path, members: list[str]) -> set[str]:
+    """What an archive may hold next to a note: whatever still fits, beginning with what lies highest."""
+    kept: set[str] = set()
+    left = MAX_BYTES - _NOTE_BYTES
+    for member in sorted(members, key=lambda member: member.count("/")):
+        status = (root / member).lstat()
+        size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        if len(kept) < MAX_MEMBERS - 1 and size <= left:
+            kept.add(member)
+            left -= size
+    return kept
+
+
+def _note(left_out: list[str]) -> bytes:
+    head = f"{len(left_out)} files and directories were left out: an archive holds {MAX_MEMBERS} in {MAX_BYTES} bytes."
+    return "\n".join([head, *left_out, ""]).encode(errors="backslashreplace")[:_NOTE_BYTES]
+
+
+def _write(root: Path, members: list[str], archive: Path, *, note: bytes | None = None) -> str:
     compressor = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL)
     with (
         archive.open("wb") as file,
@@ -124,6 +157,10 @@ def _write(root: Path, members: list[str], archive: Path) -> str:
     ):
         for member in members:
             _add(tar, root / member, member)
+        if note is not None:
+            info = tarfile.TarInfo(LEFT_OUT_NAME)
+            info.size = len(note)
+            tar.addfile(info, io.BytesIO(note))
     return _digest(archive)
 
 

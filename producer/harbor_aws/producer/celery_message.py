@@ -86,7 +86,7 @@ def delivered_envelope(message: TrialMessage, *, delivery_tag: str) -> dict[str,
 
 
 def decode_envelope(body: str) -> dict[str, Any]:
-    """The envelope in an SQS body, unchecked: ``body``, ``headers``, ``properties``, ``content-type``, ``content-encoding``.
+    """The envelope in an SQS body, as it came; :func:`decode` checks what is in it.
 
     Raises:
         UndecodableMessageError: it is not the base64 of a JSON object.

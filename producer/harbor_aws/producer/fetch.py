@@ -20,7 +20,7 @@ from harbor.models.job.lock import JobLock
 from harbor.models.job.result import JobResult
 from harbor.models.trial.result import TrialResult
 
-from harbor_aws.infra.errors import UsageError
+from harbor_aws.infra.errors import HarborAwsError, UsageError
 from harbor_aws.infra.layout import job_key, result_key, results_prefix, trial_of
 from harbor_aws.producer.aggregate import aggregate
 from harbor_aws.producer.bundle import unpack_attempt
@@ -49,6 +49,8 @@ class Fetched:
     directory: Path
     new: int
     """Trials that this fetch brought."""
+    failed: dict[str, str]
+    """Trials that have a result which this fetch could not bring, with the reason; the next fetch tries them again."""
     result: JobResult
     """Harbor's result of the job as far as it goes, its trials' results included."""
 
@@ -80,7 +82,7 @@ class JobFetcher:
         self.directory = jobs_directory / job
 
     def fetch(self, *, on_total: Callable[[int], None], on_trial: Callable[[], None]) -> Fetched:
-        """Bring what is committed and not here yet.
+        """Bring what is committed and not here yet. A trial that cannot be brought does not keep the others.
 
         Args:
             on_total: called once with the number of trials to bring.
@@ -90,7 +92,7 @@ class JobFetcher:
         here = {trial for trial in committed if (self.directory / trial / "result.json").is_file()}
         on_total(len(committed) - len(here))
         if committed == here and (known := self._known_result(here)):
-            return Fetched(self.directory, new=0, result=known)
+            return Fetched(self.directory, new=0, failed={}, result=known)
         lock = JobLock.model_validate_json(self._job_file("lock.json"))
         pairs = list(zip(load_plan(self._store, self._job), lock.trials, strict=True))
         if here and not self._is_canonical():
@@ -99,18 +101,18 @@ class JobFetcher:
                     self._canonicalize(pair, self._read_result(self.directory / pair[0].trial), self.directory)
         self._write_job_files(lock)
         wanted = [pair for pair in pairs if pair[0].trial in committed - here]
-        retries = self._retries_before() + self._fetch_trials(wanted, on_trial)
-        arrived = [trial.trial for trial, _ in pairs if trial.trial in committed]
+        new, failed = self._fetch_trials(wanted, on_trial)
+        arrived = [trial.trial for trial, _ in pairs if trial.trial in committed - failed.keys()]
         result = aggregate(
             [self._read_result(self.directory / trial) for trial in arrived],
             job_id=UUID(pairs[0][0].trial_config["job_id"]),
             config=self._config,
             lock=lock,
             metrics=self._job_file(METRICS_NAME),
-            retries=retries,
+            retries=self._retries_before() + sum(trial.attempt - 1 for trial in new),
         )
         _write(self.directory / "result.json", result.model_dump_json(indent=4, exclude={"trial_results"}))
-        return Fetched(self.directory, new=len(wanted), result=result)
+        return Fetched(self.directory, new=len(new), failed=failed, result=result)
 
     def _job_file(self, name: str) -> bytes:
         body = self._store.get(job_key(self._job, name))
@@ -142,21 +144,28 @@ class JobFetcher:
         _write(self.directory / "lock.json", lock.model_dump_json(indent=4, exclude_none=True))
         _write(self.directory / "config.json", dump_job_config(self._config))
 
-    def _fetch_trials(self, wanted: list[Pair], on_trial: Callable[[], None]) -> int:
-        """Bring trials at once; how many attempts beyond the first they took."""
-        retries = 0
+    def _fetch_trials(
+        self, wanted: list[Pair], on_trial: Callable[[], None]
+    ) -> tuple[list[CommittedResult], dict[str, str]]:
+        """Bring trials at once; those that came, and why the others did not."""
+        new: list[CommittedResult] = []
+        failed: dict[str, str] = {}
         with (
             tempfile.TemporaryDirectory(prefix=f".{self._job}-", dir=self.directory.parent) as temporary,
             ThreadPoolExecutor(_FETCHES_AT_ONCE) as pool,
         ):
-            fetching = [pool.submit(self._fetch_trial, pair, Path(temporary)) for pair in wanted]
+            fetching = {pool.submit(self._fetch_trial, pair, Path(temporary)): pair[0].trial for pair in wanted}
             try:
                 for trial in as_completed(fetching):
-                    retries += trial.result().attempt - 1
-                    on_trial()
+                    try:
+                        new.append(trial.result())
+                    except (HarborAwsError, OSError, ValueError) as error:  # pydantic's are ValueErrors
+                        failed[fetching[trial]] = " ".join(str(error).split())
+                    else:
+                        on_trial()
             finally:
                 pool.shutdown(cancel_futures=True)
-        return retries
+        return new, dict(sorted(failed.items()))
 
     def _fetch_trial(self, pair: Pair, temporary: Path) -> CommittedResult:
         trial = pair[0].trial

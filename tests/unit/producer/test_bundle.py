@@ -14,6 +14,7 @@ from tests.tiny_tasks import make_task
 from harbor_aws.infra.errors import UsageError
 from harbor_aws.producer import bundle
 from harbor_aws.producer.bundle import BundleError, pack_directory, pack_task, unpack_attempt, unpack_bundle
+from harbor_aws.worker.transfer.unpack import TransferLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,6 +143,51 @@ def test_archives_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(BundleError, match="100 bytes"):
         unpack_attempt(archive_of(tmp_path / "c", large), tmp_path / "back")
     assert not (tmp_path / "back").exists()
+
+
+def test_what_is_too_much_of_an_attempt_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fits is kept, what lies highest first, the rest is named in a note, and the archive unpacks."""
+    monkeypatch.setattr(bundle, "_NOTE_BYTES", 1000)
+    monkeypatch.setattr(bundle, "MAX_BYTES", 1100)
+    monkeypatch.setattr(bundle, "MAX_MEMBERS", 6)
+    trial = tmp_path / "trial"
+    (trial / "agent/deep").mkdir(parents=True)
+    (trial / "agent/core").write_bytes(b"x" * 101)
+    (trial / "agent/deep/a").touch()
+    (trial / "agent/log").write_text("x" * 98)
+    (trial / "result.json").write_text("{}")
+    (trial / "harbor-aws-left-out.txt").symlink_to("result.json")
+    pack_directory(trial, tmp_path / "a")
+    unpack_attempt(tmp_path / "a", tmp_path / "back")
+    assert contents(tmp_path / "back").keys() == {"agent/log", "harbor-aws-left-out.txt", "result.json"}
+    note = (tmp_path / "back/harbor-aws-left-out.txt").read_text()
+    assert note.splitlines() == [
+        "2 files and directories were left out: an archive holds 6 in 1100 bytes.",
+        "agent/core",
+        "agent/deep/a",
+    ]
+    assert (tmp_path / "back/result.json").read_text() == "{}"
+
+
+def test_a_long_note_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names there are, and whatever they are made of."""
+    monkeypatch.setattr(bundle, "_NOTE_BYTES", 200)
+    monkeypatch.setattr(bundle, "MAX_BYTES", 200)
+    for index in range(20):
+        (tmp_path / os.fsdecode(b"\xff%d" % index)).write_text("x")
+    archive = tmp_path.parent / "archive"
+    pack_directory(tmp_path, archive)
+    unpack_attempt(archive, tmp_path / "back")
+    [note] = (tmp_path / "back").iterdir()
+    assert note.stat().st_size == 200
+    assert note.read_text().startswith("20 files")
+
+
+def test_what_a_download_may_bring_can_be_archived() -> None:
+    """The worker's limits of one download are within those of an archive."""
+    limits = TransferLimits()
+    assert limits.members <= bundle.MAX_MEMBERS
+    assert limits.size_bytes <= bundle.MAX_BYTES
 
 
 def test_unpacking_twice_is_no_work(tmp_path: Path) -> None:

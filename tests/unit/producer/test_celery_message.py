@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from kombu.transport import SQS, virtual
 
 from harbor_aws.infra.errors import UsageError
-from harbor_aws.producer.celery_message import UndecodableMessageError, decode, decode_envelope, encode
+from harbor_aws.producer.celery_message import (
+    UndecodableMessageError,
+    decode,
+    decode_envelope,
+    delivered_envelope,
+    encode,
+)
 from harbor_aws.producer.message import TASK_NAME, TrialMessage
 
 if TYPE_CHECKING:
@@ -22,6 +28,12 @@ if TYPE_CHECKING:
 MESSAGE = TrialMessage(
     job="2026-11-22__a", trial="task__xYz", attempt=2, bundle="0f" * 32, trial_config={"task": {"path": "/ä"}}
 )
+
+
+_KOMBUS = {"__type__": "uuid", "__value__": "none"}
+"""What kombu takes for one of its types, and fails to read."""
+
+_DEEP = json.loads("[" * 100 + "]" * 100)
 
 
 class SentMessages:
@@ -86,6 +98,23 @@ def test_kombu_reads_it() -> None:
     assert (args, kwargs) == ([MESSAGE.model_dump(mode="json")], {})
     assert embed == {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     assert message.headers["task"] == TASK_NAME
+
+
+def test_nothing_foreign_reaches_celery(sent_by_celery: str) -> None:
+    """What a worker's Celery gets is ours, whatever came: no header, and no configuration that kombu cannot read."""
+    envelope = decode_envelope(encode(MESSAGE.model_copy(update={"trial_config": {"a": _KOMBUS, "b": _DEEP}})))
+    envelope["headers"].update(timelimit=5, stamped_headers=5, foreign="x" * 1000)
+    envelope["properties"].update(priority="x", foreign="x")
+    delivered = delivered_envelope(decode(_base64(json.dumps(envelope))), delivery_tag="receipt")
+    theirs = decode_envelope(sent_by_celery)
+    assert delivered["headers"].keys() == theirs["headers"].keys()
+    assert delivered["headers"]["timelimit"] == [None, None]
+    assert delivered["properties"].keys() == theirs["properties"].keys()
+    assert delivered["properties"]["delivery_tag"] == "receipt"
+    with Celery(broker="memory://", set_as_current=False).connection_for_read() as connection:
+        message = virtual.Message(delivered, channel=connection.default_channel)  # type: ignore[no-untyped-call]  # kombu's
+        args, kwargs, _ = message.decode()  # type: ignore[no-untyped-call]  # kombu's
+    assert (args, kwargs) == ([{"job": MESSAGE.job, "trial": MESSAGE.trial, "attempt": 2}], {})
 
 
 def test_a_large_configuration_is_refused() -> None:

@@ -123,7 +123,7 @@ def test_what_the_last_poll_brings_is_released(client: SQSClient, monkeypatch: p
 
 
 def test_a_trial_that_runs_here_is_not_taken_again(client: SQSClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its other messages take no slot and are hidden, so that they come back after it, even if SQS fails to hide them."""
+    """Its other messages take no slot and are hidden, to come back after it; also if SQS fails to hide one."""
     bench = Bench(client, slots=4)
     hidden: list[int] = []
     hide = bench.inbox.hide

@@ -53,7 +53,7 @@ def make_app(*, intake: Intake, settler: Settler, run: Callable[[str], None]) ->
     )
 
     @app.task(name=TASK_NAME, bind=True)  # type: ignore[untyped-decorator]  # celery has no types
-    def run_trial(task: Any, message: dict[str, Any]) -> None:  # noqa: ARG001 - it only names the attempt; the register has it
+    def run_trial(task: Any, message: dict[str, Any]) -> None:  # noqa: ARG001 - the register has the whole one
         run(task.request.properties["delivery_tag"])
 
     app.set_default()  # the pool's threads look for it there

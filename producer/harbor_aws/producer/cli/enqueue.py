@@ -228,9 +228,9 @@ def _wait(stack: Stack, job: str, *, as_json: bool) -> None:
         output.print(f"Results in {fetched.directory}", highlight=False, soft_wrap=True)
     if stranded:
         raise stranded
+    if dead := fetched.total - fetched.present - len(fetched.failed):
+        notes.print(f"{dead} of {fetched.total} trials are dead letters: `harbor-aws status {job}` says why.")
     if fetched.present < fetched.total:
-        missing = fetched.total - fetched.present
-        notes.print(f"{missing} of {fetched.total} trials are dead letters: `harbor-aws status {job}` says why.")
         raise typer.Exit(FAILED)
 
 

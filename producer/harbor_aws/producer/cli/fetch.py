@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harbor_aws.infra.objects import ObjectStore
+from harbor_aws.producer.cli.errors import FAILED
 from harbor_aws.producer.cli.options import JsonOption, StackOption, chosen_stack, notes, output
 from harbor_aws.producer.fetch import Fetched, JobFetcher
 
@@ -46,21 +47,26 @@ def fetch(
     fetched = fetch_job(chosen_stack(stack), job, jobs_directory=jobs_directory)
     if as_json:
         typer.echo(json.dumps(summary(fetched)))
-        return
-    output.print(
-        f"{fetched.new} new, {fetched.present} of {fetched.total} results in {fetched.directory}",
-        soft_wrap=True,
-        highlight=False,
-    )
+    else:
+        output.print(
+            f"{fetched.new} new, {fetched.present} of {fetched.total} results in {fetched.directory}",
+            soft_wrap=True,
+            highlight=False,
+        )
+    if fetched.failed:
+        raise typer.Exit(FAILED)
 
 
 def fetch_job(stack: Stack, job: str, *, jobs_directory: Path | None = None) -> Fetched:
-    """Fetch a job, showing progress."""
+    """Fetch a job, showing progress, and then the trials that could not be fetched."""
     with bars() as progress:
         bar = progress.add_task("Fetching", total=None)
-        return JobFetcher(ObjectStore.of(stack), job, jobs_directory=jobs_directory).fetch(
+        fetched = JobFetcher(ObjectStore.of(stack), job, jobs_directory=jobs_directory).fetch(
             on_total=lambda total: progress.update(bar, total=total), on_trial=lambda: progress.advance(bar)
         )
+    for trial, reason in fetched.failed.items():
+        notes.print(f"Not fetched: {trial}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    return fetched
 
 
 def summary(fetched: Fetched) -> dict[str, object]:
@@ -70,6 +76,7 @@ def summary(fetched: Fetched) -> dict[str, object]:
         "fetched": fetched.new,
         "present": fetched.present,
         "trials": fetched.total,
+        "failed": fetched.failed,
     }
 
 

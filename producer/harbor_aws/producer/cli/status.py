@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.live import Live
 
+from harbor_aws.infra.errors import TransientError
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.queues import Queue
 from harbor_aws.producer.cli.options import JsonOption, StackOption, chosen_stack, output
 from harbor_aws.producer.cli.render import job_view, jobs_view
-from harbor_aws.producer.follow import INTERVAL_SECONDS, follow
+from harbor_aws.producer.follow import INTERVAL_SECONDS, Patience, follow
 from harbor_aws.producer.jobs import list_jobs
 from harbor_aws.producer.overview import JobReader, Overview
 from harbor_aws.producer.stackview import StackReader
@@ -62,6 +63,7 @@ def follow_job(stack: Stack, job: str, *, console: Console, as_json: bool = Fals
 
     Raises:
         StrandedError: the rest will never end by itself.
+        TransientError: the stack has not answered for a quarter of an hour.
     """
     reader, stack_reader, queue = JobReader(ObjectStore.of(stack), job), StackReader(stack), Queue.trials(stack)
     if as_json:
@@ -82,9 +84,14 @@ def _show_jobs(stack: Stack, *, last: int, watch: bool, as_json: bool) -> None:
     if not watch:
         output.print(jobs_view(list_jobs(store, limit=last), stack_reader.read()))
         return
+    patience = Patience()
     with Live(console=output, auto_refresh=False) as live:
         while True:
-            live.update(jobs_view(list_jobs(store, limit=last), stack_reader.read()), refresh=True)
+            try:
+                live.update(jobs_view(list_jobs(store, limit=last), stack_reader.read()), refresh=True)
+                patience.look_worked()
+            except TransientError as error:
+                patience.look_failed(error)
             time.sleep(INTERVAL_SECONDS)
 
 
