@@ -124,9 +124,7 @@ async def test_a_pod_has_its_own_processes_hostname_and_files(pods: Pods, tmp_pa
     outside.touch()
     await pods.running("a")
     assert await pods.shell("a", "hostname; ls /tmp /run/lock | wc -l; set -- /proc/[0-9]*; echo $#") == "pod-a\n3\n2"
-    assert await pods.shell("a", f"test -e {outside} || echo hidden; test -r {PYTHON} && echo seen") == (
-        "hidden\nseen"
-    )
+    assert await pods.shell("a", f"test -e {outside} || echo hidden; test -r {PYTHON} && echo seen") == ("hidden\nseen")
     assert (
         await pods.shell("a", "stat -c %a /tmp; echo x > /dev/null; test -c /dev/zero; ls /dev | wc -l") == "1777\n13"
     )

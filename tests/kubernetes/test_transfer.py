@@ -188,6 +188,16 @@ async def test_what_is_missing_is_said_so(keeper: PodKeeper, debian: Pod, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("image", ["debian", "busybox"])
+async def test_a_pipe_is_no_file(keeper: PodKeeper, debian: Pod, busybox: Pod, tmp_path: Path, image: str) -> None:
+    """A FIFO or a device where a file is expected, or a link to one, is said to be none, and never waited for."""
+    pod = debian if image == "debian" else busybox
+    await sh(keeper, pod, "mkfifo /fifo; ln -s /fifo /fifo-link; ln -s /dev/zero /endless")
+    for source in ("/fifo", "/fifo-link", "/endless"):
+        with pytest.raises(FileNotFoundError, match="no regular file"):
+            await download_file(keeper.cluster, pod.name, source, tmp_path / "x")
+
+
 async def test_a_target_that_cannot_be_is_said_so(keeper: PodKeeper, debian: Pod, tmp_path: Path) -> None:
     """A file where a directory should be is the pod's own doing, and is not tried again."""
     (tmp_path / "file").write_text("x")

@@ -20,7 +20,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from harbor_aws.infra.errors import InfrastructureError, PermanentError, TransientError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
     from kubernetes.aio.client import Configuration
 
@@ -131,7 +131,7 @@ class Cluster:
 
     async def watch(
         self, path: str, *, resource_version: str, query: Mapping[str, str] | None = None
-    ) -> AsyncIterator[Json]:
+    ) -> AsyncGenerator[Json]:
         """Events (``type``, ``object``) after a resourceVersion, bookmarks included, until the server ends the watch.
 
         Raises:

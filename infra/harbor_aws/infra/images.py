@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
 import ssl
 import tarfile
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harbor_aws.infra.stack import KubernetesAccess
+
+_OWN_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+"""What says nothing of the context, but of this machine's disk and descriptors."""
 
 _PATH = "/apis/harbor-aws.dev/v1/images"
 
@@ -42,7 +46,8 @@ async def build_image(
         try:
             await asyncio.to_thread(_pack, context, archive)
         except OSError as error:
-            raise PermanentError(f"The build context {context} cannot be read: {error}") from error
+            kind = TransientError if error.errno in _OWN_TROUBLE else PermanentError
+            raise kind(f"The build context {context} cannot be read: {error}") from error
         try:
             async with _post(access, image, archive) as response:
                 await _follow(response, image, on_log)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from tests.unit.worker.trial_fakes import MemoryQueue, MemoryStore, NoPods
 
+from harbor_aws.infra.cluster import AccessRefusedError
 from harbor_aws.infra.errors import PermanentError
 from harbor_aws.infra.layout import bundle_key, result_key, state_key
 from harbor_aws.infra.settings import Settings
@@ -237,6 +238,15 @@ async def test_a_result_whose_logs_nobody_takes_is_not_committed(bench: Bench) -
     with pytest.raises(PermanentError):
         await bench.run(bench.delivery())
     assert (bench.result, bench.next_attempts, bench.causes) == (None, [], [])
+
+
+async def test_a_refused_worker_spends_nobodys_attempts(bench: Bench) -> None:
+    """The cluster refuses this worker's credentials: the message comes back as it was, and nothing is a dead letter."""
+    with pytest.raises(AccessRefusedError):
+        await bench.run(bench.delivery(environment="Refused", attempt=3))
+    assert (bench.result, bench.next_attempts, bench.causes) == (None, [], [])
+    assert bench.state is not None
+    assert bench.state.phase is Phase.HANDED_BACK
 
 
 async def test_a_failure_goes_its_way_without_logs(bench: Bench) -> None:

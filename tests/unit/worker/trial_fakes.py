@@ -12,6 +12,7 @@ from harbor.agents.installed.base import NonZeroAgentExitCodeError
 from harbor.environments.base import BaseEnvironment, ExecResult
 from harbor.environments.capabilities import EnvironmentCapabilities
 
+from harbor_aws.infra.cluster import AccessRefusedError
 from harbor_aws.infra.errors import TransientError
 from harbor_aws.infra.objects import ObjectMissingError
 from harbor_aws.worker.attempt import current_attempt
@@ -80,6 +81,18 @@ class LosingPodsEnvironment(MemoryEnvironment):
         attempt = current_attempt.get()
         assert attempt is not None
         attempt.failures.append(TransientError("the pod was lost"))
+
+
+class RefusedEnvironment(MemoryEnvironment):
+    """The cluster refuses the worker's credentials."""
+
+    @override
+    async def start(self, force_build: bool) -> None:
+        attempt = current_attempt.get()
+        assert attempt is not None
+        refusal = AccessRefusedError("forbidden", status=403)
+        attempt.failures.append(refusal)
+        raise refusal
 
 
 class IdleAgent(BaseAgent):

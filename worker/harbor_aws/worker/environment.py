@@ -6,6 +6,7 @@ The worker runs it with :data:`~harbor_aws.worker.attempt.current_attempt` set. 
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import shlex
 from contextlib import contextmanager
@@ -41,11 +42,12 @@ from harbor_aws.worker.dockerfile import final_user
 from harbor_aws.worker.exec.command import ShellMissingError, run_command
 from harbor_aws.worker.exec.scripts import Command
 from harbor_aws.worker.pod_spec import PodOwner, PodRequest
+from harbor_aws.worker.pods import not_started
 from harbor_aws.worker.transfer.download import download_directory, download_file
 from harbor_aws.worker.transfer.upload import upload_directory, upload_file
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from harbor_aws.infra.cluster import Cluster
     from harbor_aws.infra.fargate import FargateSize
@@ -121,7 +123,9 @@ class FargateEnvironment(BaseEnvironment):
         Raises:
             PodStartError: it does not start.
             PermanentError: the image cannot be built, or the cluster refuses the pod.
-            TransientError: the cluster does not answer.
+            AccessRefusedError: the cluster refuses to let this worker make a pod.
+            TransientError: the cluster does not answer, or its quota is used up.
+            RemoteFileError: the image's own files do not allow the task's files to be put there.
         """
         if self._attempt is None:
             self._attempt = await standalone.join(self.session_id)
@@ -139,13 +143,13 @@ class FargateEnvironment(BaseEnvironment):
             self._pod_name = request.owner.pod_name
             attempt.pod_names.append(self._pod_name)
             self._pod = await attempt.pods.create(request)
-            await attempt.pods.wait_until_running(self._pod, timeout_seconds=attempt.settings.pod_start_timeout_seconds)
+            await self._wait_until_running(self._pod, attempt)
             await self._make_directories()
             await self._upload_environment_dir_after_start()
 
     @override
     async def stop(self, delete: bool) -> None:
-        """Delete the pod. One that is gone, or cannot be deleted, is no reason to spoil the trial's result."""
+        """Delete the pod. One that is gone is no error; one that cannot be deleted now is left to the pod keeper."""
         attempt, name = self._attempt, self._pod_name
         if attempt is None:
             return
@@ -154,8 +158,6 @@ class FargateEnvironment(BaseEnvironment):
                 await attempt.pods.delete(name)
             elif name is not None:
                 self.logger.warning("Pod %s is left as asked for, until its deadline.", name)
-        except InfrastructureError as error:
-            self.logger.error("Pod %s could not be deleted and is left until its deadline: %s", name, error)
         finally:
             self._pod = self._pod_name = None
             if self._is_standalone:
@@ -193,6 +195,7 @@ class FargateEnvironment(BaseEnvironment):
                 ),
                 timeout_seconds=timeout_sec,
                 on_output=self._output_callback(),
+                on_left_running=self._record,
                 can_be_ended=lambda: not pod.is_over,
             )
         )
@@ -265,14 +268,23 @@ class FargateEnvironment(BaseEnvironment):
     async def _in_pod[T](self, work: Coroutine[Any, Any, T]) -> T:
         """Do something in the pod; if the pod is why it failed, say that."""
         pod, pods = self._running_pod, self._running_attempt.pods
-        with self._recording():
+        cut: InfrastructureError | None = None
+        with self._recording(), self._recorded_if_cancelled(lambda: pod.ending or cut):
             try:
                 return await pods.while_running(pod, work)
             except (ExecError, TransferError) as error:
+                cut = error
                 ending = await pods.explanation(pod, within_seconds=_EXPLANATION_SECONDS)
                 if ending is not None:
                     raise ending from error
                 raise
+
+    async def _wait_until_running(self, pod: Pod, attempt: Attempt) -> None:
+        """Harbor's own time-out for a start cancels it, and would hide why the pod did not start."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        with self._recorded_if_cancelled(lambda: not_started(pod, after_seconds=clock() - began)):
+            await attempt.pods.wait_until_running(pod, timeout_seconds=attempt.settings.pod_start_timeout_seconds)
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
@@ -280,10 +292,24 @@ class FargateEnvironment(BaseEnvironment):
         try:
             yield
         except InfrastructureError as error:
-            failures = self._running_attempt.failures
-            if not any(known is error for known in failures):
-                failures.append(error)
+            self._record(error)
             raise
+
+    @contextmanager
+    def _recorded_if_cancelled(self, failure: Callable[[], InfrastructureError | None]) -> Iterator[None]:
+        """Harbor's time-outs cancel, and make an outcome of their own of it, whatever has failed by then."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            error = failure()
+            if error is not None:
+                self._record(error)
+            raise
+
+    def _record(self, error: InfrastructureError) -> None:
+        attempt = self._attempt
+        if attempt is not None and not any(known is error for known in attempt.failures):
+            attempt.failures.append(error)
 
     async def _image(self, attempt: Attempt, *, force_build: bool) -> str:
         docker_image = self.task_env_config.docker_image

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from harbor_aws.infra.errors import TransientError, UsageError
 from harbor_aws.infra.images import build_image
 
 if TYPE_CHECKING:
@@ -29,9 +30,12 @@ class ImageBuilds:
 
         Raises:
             PermanentError: it cannot be built.
-            TransientError: the builder did not answer.
+            TransientError: the builder did not answer, or this machine's files failed it.
         """
         async with self._building[image]:
             if image not in self._built:
-                await build_image(access, image=image, context=context)
+                try:
+                    await build_image(access, image=image, context=context)
+                except (OSError, UsageError) as error:  # the kubeconfig could be read when the worker began
+                    raise TransientError(f"The image {image} could not be asked for: {error}") from error
                 self._built.add(image)

@@ -18,16 +18,19 @@ LONGEST_BACKOFF_SECONDS = 300.0
 AGENT_OUTCOMES = frozenset(
     {
         *(RetryConfig().exclude_exceptions or ()),
+        "AddTestsDirError",
         "ApiProviderResourceNotFoundError",
         "ContextLengthExceededError",
         "ContextWindowExceededError",
+        "DownloadVerifierDirError",
         "NonZeroAgentExitCodeError",
         "OutputLengthExceededError",
         "OutputTokenExceededError",
     }
 )
 """Exceptions that are the agent's, the model's or the verifier's own doing once the agent has begun, and so part of a
-result: Harbor's never-retried ones, a bad exit, and the limits of a model. A provider that is away, overloaded or
+result: Harbor's never-retried ones, a bad exit, the limits of a model, and what the agent left of the pod's files (a
+transfer that failed for another reason is among the attempt's failures). A provider that is away, overloaded or
 limits the rate is none of them, nor is anything that is not named here."""
 
 

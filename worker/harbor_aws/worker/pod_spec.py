@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harbor_aws.worker.exec.stream import CONTAINER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from harbor_aws.infra.fargate import FargateSize
 
 MANAGED_BY = "harbor-aws"
@@ -80,7 +78,6 @@ class PodRequest:
     """What the task itself says; ``None``: all of the size."""
     storage_mib: int | None = None
     """What the task itself says; ``None``: what every pod has."""
-    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def pod_manifest(request: PodRequest) -> dict[str, Any]:
@@ -101,7 +98,6 @@ def pod_manifest(request: PodRequest) -> dict[str, Any]:
             "annotations": {
                 **{PREFIX + key: value for key, value in names.items()},
                 f"{PREFIX}session": owner.session,
-                **request.annotations,
             },
         },
         "spec": {

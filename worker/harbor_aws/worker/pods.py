@@ -8,11 +8,20 @@ import secrets
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from harbor_aws.infra.cluster import Cluster, ObjectConflictError, ObjectNotFoundError, WatchExpiredError
-from harbor_aws.infra.errors import InfrastructureError, PodError, PodFailedError, PodGoneError, PodStartError
+from harbor_aws.infra.cluster import Cluster, ObjectConflictError, ObjectNotFoundError
+from harbor_aws.infra.errors import (
+    InfrastructureError,
+    PodError,
+    PodFailedError,
+    PodGoneError,
+    PodStartError,
+    TransientError,
+)
 from harbor_aws.worker.image_builds import ImageBuilds
-from harbor_aws.worker.pod_spec import PREFIX, owner_selector, pod_manifest, worker_selector
+from harbor_aws.worker.pod_removal import PodRemoval, delete_pod
+from harbor_aws.worker.pod_spec import PREFIX, owner_selector, pod_manifest
 from harbor_aws.worker.pod_status import DOUBTFUL_REASONS, HOPELESS_REASONS, Reason, end_of, is_running, waiting_reason
+from harbor_aws.worker.pod_watch import PodWatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -28,7 +37,6 @@ IMAGE_PATIENCE_SECONDS = 120.0
 """How long a container may fail to be made, by an image that cannot be pulled for instance, before that is final."""
 
 _CREATION = f"{PREFIX}creation"
-_RECONNECT_SECONDS = 1.0
 _LAST_EVENTS = 5
 
 
@@ -51,6 +59,11 @@ class Pod:
     def is_over(self) -> bool:
         """Whether it has ended or was deleted."""
         return self._ended.done()
+
+    @property
+    def ending(self) -> PodError | None:
+        """Why it is over, or ``None`` if it is not."""
+        return self._ended.result() if self._ended.done() else None
 
     @property
     def object(self) -> Json:
@@ -108,6 +121,8 @@ class PodKeeper:
         self.worker = worker
         self.images = ImageBuilds()
         self._pods: dict[str, Pod] = {}
+        self._watch = PodWatch(cluster, worker=worker, pods=self._pods)
+        self._removal = PodRemoval(cluster)
 
     @classmethod
     @asynccontextmanager
@@ -117,29 +132,43 @@ class PodKeeper:
         Raises:
             UsageError: the kubeconfig cannot be used.
             TransientError: the cluster does not answer.
-            PermanentError: the cluster refuses.
+            PermanentError, AccessRefusedError: the cluster refuses.
         """
         async with Cluster.open(access) as cluster:
             keeper = cls(cluster, worker=worker)
-            watching = asyncio.create_task(keeper._watch(await keeper._list()), name="harbor-aws pod watch")
+            version = await keeper._watch.catch_up()
+            tasks = [
+                asyncio.create_task(keeper._watch.follow(version), name="harbor-aws pod watch"),
+                asyncio.create_task(keeper._removal.run(), name="harbor-aws pod removal"),
+            ]
             try:
                 yield keeper
             finally:
-                watching.cancel()
-                with suppress(asyncio.CancelledError):
-                    await watching
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                if keeper._removal.names:
+                    logger.warning(
+                        "Pods that may be left until their deadline: %s",
+                        ", ".join(keeper._removal.names),
+                        extra={"action": "delete_pod"},
+                    )
 
     async def create(self, request: PodRequest) -> Pod:
         """Create a pod, without waiting for it. A create whose answer was lost finds its own pod.
 
+        A pod whose create was given up on its way is deleted should it still appear.
+
         Raises:
-            TransientError: the cluster does not answer.
+            TransientError: the cluster does not answer, or the namespace's quota is used up.
             PermanentError: the cluster refuses the pod.
+            AccessRefusedError: the cluster refuses to let this worker make a pod.
         """
         token = secrets.token_hex(8)
         manifest = pod_manifest(request)
         manifest["metadata"]["annotations"][_CREATION] = token
         name = manifest["metadata"]["name"]
+        self._removal.forget(name)
         pod = self._pods[name] = Pod(name)
         try:
             try:
@@ -148,8 +177,10 @@ class PodKeeper:
                 created = await self.cluster.request("GET", f"{self.cluster.pods_path}/{name}")
                 if created["metadata"].get("annotations", {}).get(_CREATION) != token:
                     raise
-        except Exception:
+        except BaseException as error:
             self._pods.pop(name, None)
+            if isinstance(error, TransientError | asyncio.CancelledError):
+                self._removal.expect(name)
             raise
         pod.see(created)
         return pod
@@ -169,14 +200,14 @@ class PodKeeper:
         while not is_running(pod.object) or pod.is_over:
             if pod.is_over:
                 raise await self._start_error(pod, await pod.end())
-            reason = waiting_reason(pod.object) or Reason("Pending", "nothing is known to hold it up")
+            reason = _hold_up(pod)
             if reason.word not in DOUBTFUL_REASONS:
                 doubtful_since = None
             elif doubtful_since is None:
                 doubtful_since = clock()
             until = deadline if doubtful_since is None else min(deadline, doubtful_since + image_patience_seconds)
             if reason.word in HOPELESS_REASONS or clock() >= until:
-                raise await self._named(_never_ran(pod, reason, after_seconds=timeout_seconds - (deadline - clock())))
+                raise await self._named(not_started(pod, after_seconds=timeout_seconds - (deadline - clock())))
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await pod.change()
@@ -208,21 +239,21 @@ class PodKeeper:
         return None
 
     async def delete(self, name: str) -> None:
-        """Delete a pod by its name, and forget it. One that is gone already is no error.
-
-        Raises:
-            TransientError: the cluster does not answer; the pod may be left.
-            PermanentError: the cluster refuses; the pod is left.
-        """
+        """Delete a pod by its name, and forget it. Where that fails, it is tried again in the background."""
         pod = self._pods.pop(name, None)
-        await self._delete(name, uid=pod.uid if pod else None)
+        await self._removal.remove(name, uid=pod.uid if pod else None)
 
     async def delete_leftovers(self, *, job: str, trial: str) -> list[str]:
-        """Delete the pods that earlier attempts at a trial left, whichever worker made them; their names."""
+        """Delete the pods that earlier attempts at a trial left, whichever worker made them; their names.
+
+        Raises:
+            TransientError: the cluster does not answer; pods may be left.
+            PermanentError, AccessRefusedError: the cluster refuses; pods are left.
+        """
         left = await self.cluster.list_pods(selector=owner_selector(job=job, trial=trial))
         names = [item["metadata"]["name"] for item in left["items"]]
         for item in left["items"]:
-            await self._delete(item["metadata"]["name"], uid=item["metadata"]["uid"])
+            await delete_pod(self.cluster, item["metadata"]["name"], uid=item["metadata"]["uid"])
         if names:
             logger.info(
                 "Removed what earlier attempts at %s left: %s",
@@ -238,13 +269,6 @@ class PodKeeper:
         except ObjectNotFoundError:  # it is the namespace that is missing
             await self.cluster.ensure_namespace()
             return await self.cluster.request("POST", self.cluster.pods_path, body=manifest)
-
-    async def _delete(self, name: str, *, uid: str | None) -> None:
-        options: Json = {"kind": "DeleteOptions", "apiVersion": "v1"}
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
-        with suppress(ObjectNotFoundError, ObjectConflictError):  # a conflict: another pod has the name now
-            await self.cluster.request("DELETE", f"{self.cluster.pods_path}/{name}", body=options)
 
     async def _start_error(self, pod: Pod, error: PodError) -> PodError:
         named = await self._named(error)
@@ -268,64 +292,21 @@ class PodKeeper:
             return error
         return type(error)(f"{error} Events: {'; '.join(lines)}", pod=error.pod, reason=error.reason)
 
-    async def _watch(self, version: str) -> None:
-        """See every change of our pods, for ever."""
-        while True:
-            try:
-                events = self.cluster.watch(
-                    self.cluster.pods_path,
-                    resource_version=version,
-                    query={"labelSelector": worker_selector(self.worker)},
-                )
-                async for event in events:
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    self._see(event)
-            except WatchExpiredError:
-                version = await self._list_again()
-            except InfrastructureError as error:
-                logger.warning("The watch on pods broke and is taken up again: %s", error, extra={"action": "watch"})
-                await asyncio.sleep(_RECONNECT_SECONDS)
-
-    def _see(self, event: Json) -> None:
-        metadata = event["object"]["metadata"]
-        pod = self._pods.get(metadata.get("name", ""))
-        if pod is None or event["type"] == "BOOKMARK":
-            return
-        if event["type"] != "DELETED":
-            pod.see(event["object"])
-        elif pod.uid in (None, metadata["uid"]):
-            pod.see(event["object"])
-            pod.lose(Reason("Deleted", "somebody deleted it"))
-
-    async def _list(self) -> str:
-        """Compare all of our pods with what the cluster has; the resourceVersion to watch from."""
-        before = {name: pod for name, pod in self._pods.items() if pod.uid is not None}
-        found = await self.cluster.list_pods(selector=worker_selector(self.worker))
-        items = {item["metadata"]["name"]: item for item in found["items"]}
-        for name, pod in before.items():
-            if name not in items:
-                pod.lose(Reason("Deleted", "it was missing when the watch was taken up again"))
-        for name, item in items.items():
-            if name in self._pods:
-                self._pods[name].see({**item, "kind": "Pod"})
-        version: str = found["metadata"]["resourceVersion"]
-        return version
-
-    async def _list_again(self) -> str:
-        while True:
-            try:
-                return await self._list()
-            except InfrastructureError as error:
-                logger.warning("The pods cannot be listed: %s", error, extra={"action": "watch"})
-                await asyncio.sleep(_RECONNECT_SECONDS)
-
 
 def _version(pod: Json) -> int:
     """Order of two objects of one pod. Opaque by contract, a growing number in every server there is."""
     return int(pod["metadata"]["resourceVersion"])
 
 
-def _never_ran(pod: Pod, reason: Reason, *, after_seconds: float) -> PodStartError:
+def not_started(pod: Pod, *, after_seconds: float) -> PodStartError:
+    """The error for a pod that does not run yet, with what is known now of the reason."""
+    if pod.ending is not None:
+        return PodStartError(str(pod.ending), pod=pod.name, reason=pod.ending.reason)
+    reason = _hold_up(pod)
     return PodStartError(
         f"Pod {pod.name} did not start within {after_seconds:.0f} s: {reason}.", pod=pod.name, reason=reason.word
     )
+
+
+def _hold_up(pod: Pod) -> Reason:
+    return waiting_reason(pod.object) or Reason("Pending", "nothing is known to hold it up")

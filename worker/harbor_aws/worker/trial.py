@@ -17,6 +17,7 @@ from harbor.trial.hooks import TrialEvent
 from harbor.trial.trial import Trial
 from pydantic import ValidationError
 
+from harbor_aws.infra.cluster import AccessRefusedError
 from harbor_aws.infra.errors import HarborAwsError, InfrastructureError, PermanentError
 from harbor_aws.producer.portable import runnable_trial_config
 from harbor_aws.producer.state import Phase
@@ -103,6 +104,10 @@ class TrialRunner:
                 if cancelled.args == ("drain",):
                     await self._hand_back(record, trial_directory)
                 raise
+            refusal = next((failure for failure in attempt.failures if isinstance(failure, AccessRefusedError)), None)
+            if refusal is not None:  # it says nothing of the trial, and would make dead letters of the whole queue
+                await self._hand_back(record, trial_directory, reason=str(refusal))
+                raise refusal
             ending = self._end(delivery, attempt, record, result, trial_directory=trial_directory)
             try:
                 await to_completion(ending)
@@ -228,13 +233,13 @@ class TrialRunner:
             logger.warning("The logs of trial %s were not kept: %s", attempt.trial, error)
         return None
 
-    async def _hand_back(self, record: Recorder, trial_directory: Path) -> None:
+    async def _hand_back(self, record: Recorder, trial_directory: Path, *, reason: str | None = None) -> None:
         try:
             logs = await record.archive(trial_directory)
         except (HarborAwsError, OSError) as error:
             logger.warning("The logs of an interrupted attempt were not kept: %s", error)
             logs = None
-        await record.state(Phase.HANDED_BACK, logs=logs)
+        await record.state(Phase.HANDED_BACK, reason=reason, logs=logs)
 
 
 async def _is_over(record: Recorder, delivery: Delivery) -> bool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from harbor_aws.infra.errors import ExecError, InfrastructureError
+from harbor_aws.infra.errors import ExecError, InfrastructureError, PodGoneError
 from harbor_aws.worker.exec.channels import Channel, parse_status
 from harbor_aws.worker.exec.markers import MarkerScanner
 from harbor_aws.worker.exec.output import BoundedOutput
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from harbor_aws.worker.exec.scripts import Command
 
     OutputCallback = Callable[[str, Literal["stdout", "stderr"]], Awaitable[None]]
-
-logger = logging.getLogger(__name__)
 
 TIMEOUT_EXIT_CODE = 124
 """The exit code of a command that ran out of time, as coreutils' ``timeout`` has it."""
@@ -60,6 +56,7 @@ async def run_command(
     *,
     timeout_seconds: float | None = None,
     on_output: OutputCallback | None = None,
+    on_left_running: Callable[[ExecError], None] = lambda _: None,
     can_be_ended: Callable[[], bool] = lambda: True,
 ) -> CommandResult:
     """Run a command and wait for its own exit, not for children that it left in the background.
@@ -69,12 +66,14 @@ async def run_command(
     Args:
         timeout_seconds: counted from when the command begins to run.
         on_output: called with text as it comes.
+        on_left_running: called when the caller is cancelled and the command may go on for all that; a time-out raises
+            the same error.
         can_be_ended: asked when the caller is cancelled; ``False`` if nothing runs in the pod any more.
 
     Raises:
         PodGoneError: there is no such pod.
         ShellMissingError: the image has no shell.
-        ExecError: how the command ended, or whether it ran, cannot be told.
+        ExecError: how the command ended, or whether it ran, cannot be told, or it ran out of time and may go on.
         ValueError: the command cannot be put to a shell.
     """
     run = _Run(cluster, pod, on_output)
@@ -91,7 +90,7 @@ async def run_command(
             return run.result(TIMEOUT_EXIT_CODE)
         except asyncio.CancelledError:
             if can_be_ended():
-                await _finish(run.abandon(reading))
+                await _finish(run.abandon(reading, on_left_running=on_left_running, can_be_ended=can_be_ended))
             raise
         finally:
             reading.cancel()
@@ -112,11 +111,10 @@ class _Run:
 
     async def begin(self, stream: ExecStream, script: bytes, reading: asyncio.Task[int]) -> None:
         """Send the command and wait until it runs, or has ended."""
-        started = asyncio.create_task(self._started.wait())
         try:
             async with asyncio.timeout(START_SECONDS):
                 await stream.send(script)
-                await asyncio.wait({started, reading}, return_when=asyncio.FIRST_COMPLETED)
+                await self._begun(reading)
         except TimeoutError as error:
             raise ExecError(f"A command did not begin within {START_SECONDS:.0f} s in pod {self._pod}.") from error
         except ExecError:
@@ -124,6 +122,12 @@ class _Run:
                 raise
             reading.result()  # why the stream ended says more than that it did
             raise
+
+    async def _begun(self, reading: asyncio.Task[int], *, within_seconds: float | None = None) -> None:
+        """Wait until the command runs, or nothing more will be heard of it."""
+        started = asyncio.create_task(self._started.wait())
+        try:
+            await asyncio.wait({started, reading}, timeout=within_seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             started.cancel()
 
@@ -178,7 +182,7 @@ class _Run:
             ExecError: it may still run.
         """
         if self._pid is None:
-            return  # it never began: its user does not exist, for instance
+            raise ExecError(f"Whether a command began in pod {self._pod} is not known, so it could not be ended.")
         status = await self._run_aside(kill_argv(self._pid))
         if status.exit_code != 0:
             raise ExecError(f"A command could not be ended in pod {self._pod}: {status.message or status}")
@@ -203,22 +207,31 @@ class _Run:
             raise ExecError(f"Pod {self._pod} did not answer within {ASIDE_SECONDS:.0f} s.") from error
         return parse_status(frame.data)
 
-    async def abandon(self, reading: asyncio.Task[int]) -> None:
-        """End the command because nobody waits for it any more; a failure to do so is only logged."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS_SECONDS):
-                await self._started.wait()
-        if reading.done():
+    async def abandon(
+        self,
+        reading: asyncio.Task[int],
+        *,
+        on_left_running: Callable[[ExecError], None],
+        can_be_ended: Callable[[], bool],
+    ) -> None:
+        """End the command because nobody waits for it any more."""
+        await self._begun(reading, within_seconds=_LAST_WORDS_SECONDS)
+        if _has_ended(reading):
             return
         try:
             await self.end()
+        except PodGoneError:
+            pass  # and the command with it
         except InfrastructureError as error:
-            logger.warning(
-                "A cancelled command may still run in pod %s: %s",
-                self._pod,
-                error,
-                extra={"action": "kill_command", "pod": self._pod},
-            )
+            if can_be_ended():
+                left = ExecError(f"A cancelled command may still run in pod {self._pod}: {error}")
+                left.__cause__ = error
+                on_left_running(left)
+
+
+def _has_ended(reading: asyncio.Task[int]) -> bool:
+    """Whether the command said its exit code; a stream that was cut says nothing of it."""
+    return reading.done() and not reading.cancelled() and reading.exception() is None
 
 
 async def _finish(cleanup: Awaitable[None]) -> None:

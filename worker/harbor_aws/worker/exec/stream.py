@@ -24,9 +24,6 @@ CONTAINER = "main"
 HEARTBEAT_SECONDS = 30
 """How often the other side is pinged; it has half of that to answer."""
 
-STALL_SECONDS = 300
-"""How long the remote process may take none of its stdin."""
-
 KEEP_ALIVE_SECONDS = 3600
 """How long nothing may come before a frame is sent: container runtimes close a stream after four idle hours."""
 
@@ -87,17 +84,13 @@ class ExecStream:
             await _close(websocket)
 
     async def send(self, data: bytes) -> None:
-        """Write to the process's stdin; waits while it does not read.
+        """Write to the process's stdin; waits while it does not read, for ever.
 
         Raises:
-            ExecError: the stream is cut, or the process reads nothing for :data:`STALL_SECONDS`.
+            ExecError: the stream is cut.
         """
-        try:
-            for frame in stdin_frames(data):
-                async with asyncio.timeout(STALL_SECONDS):
-                    await self._websocket.send_bytes(frame)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise ExecError(f"The stream into pod {self._pod} was cut: {error!r}") from error
+        for frame in stdin_frames(data):
+            await self._send(frame)
 
     async def receive(self) -> Frame:
         """The next frame from the server, which may be its last word on :attr:`Channel.ERROR`.
@@ -109,7 +102,7 @@ class ExecStream:
             try:
                 message = await self._websocket.receive(timeout=KEEP_ALIVE_SECONDS)
             except TimeoutError:
-                await self._websocket.send_bytes(resize_frame())
+                await self._send(resize_frame())
                 continue
             if message.type == aiohttp.WSMsgType.BINARY:
                 frame = decode(message.data)
@@ -119,6 +112,12 @@ class ExecStream:
                 cause = self._websocket.exception()
                 detail = f": {cause!r}" if cause else f" (close code {self._websocket.close_code})"
                 raise ExecError(f"The stream from pod {self._pod} ended without a status{detail}.") from cause
+
+    async def _send(self, message: bytes) -> None:
+        try:
+            await self._websocket.send_bytes(message)
+        except (aiohttp.ClientError, OSError) as error:
+            raise ExecError(f"The stream into pod {self._pod} was cut: {error!r}") from error
 
 
 async def _close(websocket: aiohttp.ClientWebSocketResponse) -> None:

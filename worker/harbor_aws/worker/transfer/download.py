@@ -14,6 +14,7 @@ from harbor_aws.infra.errors import ExecError, TransferError
 from harbor_aws.worker.exec.channels import Channel, parse_status
 from harbor_aws.worker.exec.stream import ExecStream
 from harbor_aws.worker.transfer.pipes import consumed, in_thread
+from harbor_aws.worker.transfer.progress import PACK_SECONDS, STALL_SECONDS, within
 from harbor_aws.worker.transfer.report import TransferReport, remote_error
 from harbor_aws.worker.transfer.retry import retried
 from harbor_aws.worker.transfer.scripts import download_file_argv, download_tar_argv
@@ -79,7 +80,7 @@ async def download_file(
     """Put a pod's file at ``target``, or into it if it is a directory.
 
     Raises:
-        FileNotFoundError: there is no such file in the pod.
+        FileNotFoundError: there is no such file in the pod, or it is no regular one.
         TransferLimitError: it is more than ``limits``.
         TransferError, ExecError, PodGoneError: the file did not arrive.
     """
@@ -110,15 +111,18 @@ async def _download(
 ) -> TransferReport:
     async with ExecStream.open(cluster, pod, argv) as stream:
         source = _Source(stream, what=what)
-        await stream.send(stdin)
-        report = TransferReport.parse(await source.line())
+        async with within(STALL_SECONDS, what):
+            await stream.send(stdin)
+        async with within(PACK_SECONDS, what):
+            report = TransferReport.parse(await source.line())
         if report.size > limits.size_bytes:
             raise TransferLimitError(f"{what} has {report.size} bytes, and {limits.size_bytes} are allowed.")
         async with consumed(partial(_digest, keep=keep)) as (writer, keeping):
             try:
                 left = report.size
                 while left:
-                    data = await source.some(left)
+                    async with within(STALL_SECONDS, what):
+                        data = await source.some(left)
                     left -= len(data)
                     writer.write(data)
                     await writer.drain()

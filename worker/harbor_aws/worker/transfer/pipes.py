@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
+from harbor_aws.infra.errors import TransferError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
@@ -18,14 +20,30 @@ _BUFFER_BYTES = 256 * 1024
 _PIPE_BYTES = 64 * 1024  # what Linux lets a pipe hold
 
 
-async def in_thread[T](work: Callable[[], T]) -> T:
-    """Run something that blocks."""
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
+async def in_thread[T](work: Callable[[], T], *, known: tuple[type[OSError], ...] = ()) -> T:
+    """Run something that works on this machine's files.
+
+    Args:
+        known: what means something to the caller, and is raised as it is.
+
+    Raises:
+        TransferError: these files could not be read or written (a full disk, no descriptor left).
+    """
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
+    except known:
+        raise
+    except OSError as error:
+        raise TransferError(f"The worker's own files failed a transfer: {error}") from error
 
 
 @asynccontextmanager
 async def produced(chunks: Callable[[], Iterable[bytes]]) -> AsyncIterator[asyncio.StreamReader]:
-    """What a thread makes, to be read on the loop; an exception of the thread's is raised at the end."""
+    """What a thread makes, to be read on the loop; an exception of the thread's is raised at the end.
+
+    Raises:
+        TransferError: as :func:`in_thread`.
+    """
     reading, writing = os.pipe()
     reader = asyncio.StreamReader(limit=_BUFFER_BYTES)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(

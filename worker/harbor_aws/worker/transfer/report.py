@@ -9,9 +9,12 @@ from harbor_aws.worker.transfer.scripts import MISSING_EXIT_CODE, NO_TAR_EXIT_CO
 
 
 class RemoteFileError(HarborAwsError):
-    """The pod's own files do not allow a transfer (its disk is full, a file is where a directory should be).
+    """The pod's own files do not allow a transfer: its disk is full, a file is where a directory should be.
 
-    It is what ran in the pod that made them so, so this is no failure of the infrastructure.
+    It is what ran in the pod that made them so. So this is no failure of the infrastructure, is not recorded as one,
+    and another attempt is not owed. Harbor's verifier makes of it, as of a ``FileNotFoundError`` for what is not in
+    the pod, an ``AddTestsDirError`` or a ``DownloadVerifierDirError``. As all that the infrastructure does to a
+    transfer is recorded, one of these two with nothing recorded was brought about in the pod.
     """
 
 
@@ -59,6 +62,8 @@ def remote_error(exit_code: int, *, stderr: bytes, what: str) -> Exception:
     text = stderr.decode(errors="replace").strip()[-2000:] or f"exit code {exit_code}"
     if exit_code == MISSING_EXIT_CODE:
         return FileNotFoundError(f"{what}: {text}")
+    if exit_code > 128:
+        return TransferError(f"{what} was killed in the pod: {text}")
     if exit_code == NO_TAR_EXIT_CODE:
         return PermanentError(f"{what}: {text}, which the transfer of a directory needs. Install tar in the image.")
     return RemoteFileError(f"{what}: {text}")

@@ -80,6 +80,7 @@ _DOWNLOAD_FILE = (
     + rf"""
 [ -e "$2" ] || fail {MISSING_EXIT_CODE} "there is no file $2"
 [ -d "$2" ] && fail {MISSING_EXIT_CODE} "$2 is a directory"
+[ -f "$2" ] || fail {MISSING_EXIT_CODE} "$2 is no regular file"
 mode=644; [ -x "$2" ] && mode=755
 cat -- "$2" >"$stage" || exit 74
 report $mode

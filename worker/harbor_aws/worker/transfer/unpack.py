@@ -12,14 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from harbor_aws.infra.errors import HarborAwsError
+from harbor_aws.worker.transfer.report import RemoteFileError
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 logger = logging.getLogger(__name__)
 
-_MEMBERS_OWN_FAULT = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+_MEMBERS_OWN_FAULT = {
+    errno.EEXIST,
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.EMLINK,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+}
 """What a member's name can bring about, as opposed to this machine's disk."""
 
 
@@ -33,11 +41,8 @@ class TransferLimits:
     """Length of one member's path (Linux's PATH_MAX)."""
 
 
-class TransferLimitError(HarborAwsError):
-    """A download would bring more than :class:`TransferLimits` allows.
-
-    It is what ran in the pod that made so much, so this is no failure of the infrastructure.
-    """
+class TransferLimitError(RemoteFileError):
+    """A download would bring more than :class:`TransferLimits` allows."""
 
 
 class DigestingReader:

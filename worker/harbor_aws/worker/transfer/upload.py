@@ -9,11 +9,12 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING
 
-from harbor_aws.infra.errors import ExecError, TransferError
+from harbor_aws.infra.errors import ExecError
 from harbor_aws.worker.exec.channels import Channel, parse_status
 from harbor_aws.worker.exec.stream import ExecStream
 from harbor_aws.worker.transfer.pack import CHUNK_BYTES, file_chunks, plan_directory
 from harbor_aws.worker.transfer.pipes import in_thread, produced
+from harbor_aws.worker.transfer.progress import PACK_SECONDS, STALL_SECONDS, within
 from harbor_aws.worker.transfer.report import TransferReport, remote_error
 from harbor_aws.worker.transfer.retry import retried
 from harbor_aws.worker.transfer.scripts import upload_file_argv, upload_tar_argv
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harbor_aws.infra.cluster import Cluster
-
-UNPACK_SECONDS = 600.0
-"""How long the pod may take to put away what it has received."""
 
 _NOTHING_MORE = 1024 * 1024  # of a script's own output
 
@@ -40,7 +38,7 @@ async def upload_directory(cluster: Cluster, pod: str, source: Path, target: str
         PermanentError: the image has no tar.
         TransferError, ExecError, PodGoneError: the files did not arrive.
     """
-    archive = await in_thread(partial(plan_directory, source))
+    archive = await in_thread(partial(plan_directory, source), known=(NotADirectoryError,))
     stage = secrets.token_hex(8)
     await _upload(
         cluster,
@@ -61,7 +59,7 @@ async def upload_file(cluster: Cluster, pod: str, source: Path, target: str) -> 
         RemoteFileError: the pod's files do not allow it.
         TransferError, ExecError, PodGoneError: the file did not arrive.
     """
-    status = await in_thread(source.stat)
+    status = await in_thread(source.stat, known=(FileNotFoundError, NotADirectoryError))
     if stat.S_ISDIR(status.st_mode):
         raise FileNotFoundError(f"{source} is a directory, not a file to upload.")
     stage = secrets.token_hex(8)
@@ -91,11 +89,9 @@ async def _upload(
         listening = asyncio.create_task(_listen(stream))
         try:
             async with produced(digested) as reader:
-                await _pump(reader, stream, listening)
-            async with asyncio.timeout(UNPACK_SECONDS):
+                await _pump(reader, stream, listening, what=what)
+            async with within(PACK_SECONDS, what):
                 exit_code, stdout, stderr = await listening
-        except TimeoutError as error:
-            raise TransferError(f"{what} did not end within {UNPACK_SECONDS:.0f} s of its last byte.") from error
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
@@ -107,14 +103,15 @@ async def _upload(
 
 
 async def _pump(
-    reader: asyncio.StreamReader, stream: ExecStream, listening: asyncio.Task[tuple[int, bytes, bytes]]
+    reader: asyncio.StreamReader, stream: ExecStream, listening: asyncio.Task[tuple[int, bytes, bytes]], *, what: str
 ) -> None:
     """Send all there is, unless the pod has its last word before that."""
     while data := await reader.read(CHUNK_BYTES):
         if listening.done():
             break
         try:
-            await stream.send(data)
+            async with within(STALL_SECONDS, what):
+                await stream.send(data)
         except ExecError:
             await asyncio.wait({listening}, timeout=1)
             if listening.done() and listening.exception() is None:

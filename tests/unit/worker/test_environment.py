@@ -1,0 +1,214 @@
+"""What Harbor's environment leaves in the attempt when something fails and Harbor looks away."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+from harbor.models.task.config import EnvironmentConfig
+from harbor.models.trial.paths import TrialPaths
+from tenacity import wait_none
+from tests.unit.worker.fake_kubernetes import FakeKubernetes, serve
+from tests.unit.worker.fake_shell import FakeShell
+
+from harbor_aws.infra.errors import ExecError, PodFailedError, PodStartError, TransferError
+from harbor_aws.infra.settings import Settings
+from harbor_aws.infra.stack import Stack
+from harbor_aws.worker.attempt import Attempt, current_attempt
+from harbor_aws.worker.environment import FargateEnvironment
+from harbor_aws.worker.exec import command
+from harbor_aws.worker.pods import PodKeeper
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+GENEROUS_SECONDS = 30
+
+
+@pytest.fixture
+def kubernetes() -> FakeKubernetes:
+    return FakeKubernetes()
+
+
+@pytest_asyncio.fixture
+async def attempt(kubernetes: FakeKubernetes, tmp_path: Path) -> AsyncIterator[Attempt]:
+    """An attempt as the worker sets it."""
+    async with serve(kubernetes, tmp_path) as access, PodKeeper.open(access, worker="w") as pods:
+        stack = Stack(name="s", region="r", queue_url="-", dead_letter_queue_url="-", bucket="-", trials=access)
+        yield Attempt(
+            stack=stack,
+            settings=Settings(),
+            pods=pods,
+            worker="w",
+            job="j",
+            trial="t",
+            number=1,
+            attempt_id="01-a",
+        )
+
+
+@pytest.fixture
+def environment(attempt: Attempt, tmp_path: Path) -> FargateEnvironment:
+    """An environment as Harbor makes it, not started."""
+    (tmp_path / "environment").mkdir()
+    token = current_attempt.set(attempt)
+    try:
+        return FargateEnvironment(
+            environment_dir=tmp_path / "environment",
+            environment_name="task",
+            session_id="t__env",
+            trial_paths=TrialPaths(trial_dir=tmp_path / "trial"),
+            task_env_config=EnvironmentConfig(docker_image="debian:bookworm"),
+        )
+    finally:
+        current_attempt.reset(token)
+
+
+@pytest_asyncio.fixture
+async def started(
+    environment: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes
+) -> AsyncIterator[FargateEnvironment]:
+    """An environment that runs."""
+    kubernetes.exec = FakeShell()
+    starting = asyncio.create_task(environment.start(force_build=False))
+    await until(lambda: bool(kubernetes.pods))
+    kubernetes.run(attempt.pod_names[0])
+    await starting
+    yield environment
+    await environment.stop(delete=True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(GENEROUS_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_start_that_is_cancelled_says_what_held_the_pod_up(
+    environment: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes
+) -> None:
+    """Harbor's own time-out for a start does not hide the scheduler's reason."""
+    starting = asyncio.create_task(environment.start(force_build=False))
+    await until(lambda: bool(kubernetes.pods))
+    name = attempt.pod_names[0]
+    message = "0/9 nodes are available"
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    kubernetes.change(name, phase="Pending", conditions=[condition])
+    await until(lambda: "conditions" in _known(environment))
+    await cancelled(starting)
+    (failure,) = attempt.failures
+    assert isinstance(failure, PodStartError)
+    assert (failure.pod, failure.reason) == (name, "Unschedulable")
+    assert message in str(failure)
+
+
+async def test_a_command_that_is_cancelled_and_ended_is_no_failure(
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes
+) -> None:
+    """An agent that ran out of time and was ended leaves nothing but that."""
+    shell = kubernetes.exec = FakeShell()
+    running = asyncio.create_task(started.exec("hang"))
+    await shell.hangs.wait()
+    await cancelled(running)
+    assert attempt.failures == []
+
+
+@pytest.mark.parametrize("shell", [FakeShell(kill_code=1), FakeShell(begins=False)], ids=["unkillable", "unknown"])
+async def test_a_command_that_may_still_run_is_a_failure(
+    started: FargateEnvironment,
+    attempt: Attempt,
+    kubernetes: FakeKubernetes,
+    shell: FakeShell,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An agent that ran out of time and may work on beside the verifier spoils the attempt."""
+    monkeypatch.setattr(command, "_LAST_WORDS_SECONDS", 0.1)
+    kubernetes.exec = shell
+    running = asyncio.create_task(started.exec("hang"))
+    await shell.hangs.wait()
+    await cancelled(running)
+    (failure,) = attempt.failures
+    assert isinstance(failure, ExecError)
+    assert "may still run" in str(failure)
+
+
+async def test_a_time_out_that_ends_nothing_is_a_failure(
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that ran out of time and may go on is no 124, but a failure that is recorded once."""
+    monkeypatch.setattr("harbor_aws.worker.environment._EXPLANATION_SECONDS", 0.1)
+    kubernetes.exec = FakeShell(kill_code=1)
+    with pytest.raises(ExecError, match="could not be ended") as caught:
+        await started.exec("hang", timeout_sec=1)
+    assert attempt.failures == [caught.value]
+
+
+async def test_a_cut_stream_is_a_failure_even_if_nobody_waits_for_its_reason(
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes
+) -> None:
+    """A time-out of Harbor's that falls into the search for the reason does not hide that the command failed."""
+    shell = kubernetes.exec = FakeShell(cuts=True)
+    running = asyncio.create_task(started.exec("hang"))
+    await shell.hangs.wait()
+    await until(lambda: _explains(running))
+    await cancelled(running)
+    assert [type(failure) for failure in attempt.failures] == [ExecError]
+
+
+async def test_a_pod_that_ended_is_a_failure_even_if_nobody_waits_for_its_events(
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes
+) -> None:
+    """Nor does one that falls into the search for the pod's last events."""
+    shell = kubernetes.exec = FakeShell()
+    asked = asyncio.Event()
+
+    async def slow(word: str) -> None:
+        if word.endswith("/events"):
+            asked.set()
+            await asyncio.sleep(0.5)
+
+    kubernetes.interfere = slow
+    running = asyncio.create_task(started.exec("hang"))
+    await shell.hangs.wait()
+    state = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    kubernetes.change(attempt.pod_names[0], phase="Failed", containerStatuses=[{"name": "main", "state": state}])
+    await asked.wait()
+    await cancelled(running)
+    (failure,) = attempt.failures
+    assert isinstance(failure, PodFailedError)
+    assert failure.reason == "OOMKilled"
+
+
+async def test_the_workers_own_disk_is_infrastructure(
+    started: FargateEnvironment, attempt: Attempt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logs that this machine cannot write are a failure of the infrastructure, not an agent without logs."""
+    monkeypatch.setattr("harbor_aws.worker.transfer.download.download_directory.retry.wait", wait_none())
+    monkeypatch.setattr("harbor_aws.worker.environment._EXPLANATION_SECONDS", 0.1)
+    (tmp_path / "file").touch()
+    with pytest.raises(TransferError, match="own files") as caught:
+        await started.download_dir("/logs/agent", tmp_path / "file" / "logs")
+    assert attempt.failures == [caught.value]
+
+
+def _known(environment: FargateEnvironment) -> dict[str, Any]:
+    pod = environment._pod
+    return pod.object.get("status", {}) if pod else {}
+
+
+def _explains(task: asyncio.Task[Any]) -> bool:
+    """Whether a task waits for the reason of a failure."""
+    frames, waiting = [], task.get_coro()
+    while waiting is not None:
+        frames.append(getattr(waiting, "__name__", ""))
+        waiting = getattr(waiting, "cr_await", None)
+    return "explanation" in frames
