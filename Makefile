@@ -26,6 +26,7 @@ unit: $(STAMP)
 	$(BIN)/pytest -q tests/unit
 
 test: check
+	mkdir -p build
 	$(BIN)/pytest -q --basetemp=build/pytest
 
 requirements: ## compile the pinned versions anew

@@ -11,26 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from harbor.models.job.config import RetryConfig
 from harbor.models.trial.result import TrialResult
 from harbor.trial.hooks import TrialEvent
-from harbor.trial.trial import Trial
-from pydantic import ValidationError
 
 from harbor_aws.infra.cluster import AccessRefusedError
 from harbor_aws.infra.errors import HarborAwsError, InfrastructureError, PermanentError
-from harbor_aws.producer.portable import runnable_trial_config
 from harbor_aws.producer.state import Phase
 from harbor_aws.worker.attempt import Attempt, current_attempt
 from harbor_aws.worker.completion import to_completion
+from harbor_aws.worker.evidence import judge
 from harbor_aws.worker.letters import send_dead_letter, send_next_attempt
-from harbor_aws.worker.outcome import Commit, DeadLetter, Facts, Outcome, Recorded, Retry, decide
+from harbor_aws.worker.making import make_trial, task_name
+from harbor_aws.worker.outcome import Commit, DeadLetter, Retry
 from harbor_aws.worker.record import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
-    from harbor.models.trial.config import TrialConfig
     from harbor.trial.hooks import HookCallback
 
     from harbor_aws.infra.objects import ObjectStore
@@ -49,10 +46,6 @@ _PHASES = {
     TrialEvent.VERIFICATION_START: Phase.VERIFIER,
     TrialEvent.END: Phase.COLLECTING,
 }
-
-
-class TrialNotMadeError(PermanentError):
-    """Harbor could not make a trial of the message: the task, the agent or the configuration is at fault."""
 
 
 class TrialTooLongError(PermanentError):
@@ -164,7 +157,7 @@ class TrialRunner:
         token = current_attempt.set(attempt)
         try:
             async with self._bundles.unpacked(message.bundle, name=task_name(message)) as task_directory:
-                trial = await _make_trial(message, task_directory=task_directory, trials_directory=directory)
+                trial = await make_trial(message, task_directory=task_directory, trials_directory=directory)
                 for event, phase in _PHASES.items():
                     trial.add_hook(event, _reporting(record, phase))
                 await trial.run()
@@ -189,9 +182,9 @@ class TrialRunner:
             HarborAwsError: nothing could be recorded.
         """
         logs = await self._archive(
-            attempt, record, trial_directory, must=_decide(delivery, attempt, result) == Commit()
+            attempt, record, trial_directory, must=judge(delivery.message, attempt, result) == Commit()
         )
-        decision = _decide(delivery, attempt, result)
+        decision = judge(delivery.message, attempt, result)
         if decision != Commit() and await record.is_committed():
             logger.info("Trial %s failed here, but has its result already.", attempt.trial)
             return
@@ -259,25 +252,6 @@ async def _is_over(record: Recorder, delivery: Delivery) -> bool:
     return True
 
 
-async def _make_trial(message: TrialMessage, *, task_directory: Path, trials_directory: Path) -> Trial:
-    """Harbor's trial for a message.
-
-    Raises:
-        TrialNotMadeError: Harbor refuses the task, the agent or the configuration.
-        OSError: the worker's disk or descriptors failed it, which says nothing of the trial.
-    """
-    try:
-        RetryConfig(**message.retry)
-        config: TrialConfig = runnable_trial_config(
-            message, task_directory=task_directory, trials_directory=trials_directory
-        )
-        return await Trial.create(config)
-    except (HarborAwsError, OSError):
-        raise
-    except Exception as error:  # Harbor raises whatever fits; all of it is the configuration's doing
-        raise TrialNotMadeError(f"Harbor could not make the trial: {error}") from error
-
-
 @asynccontextmanager
 async def _scratch(directory: Path) -> AsyncIterator[Path]:
     """A directory of the trial's own, removed off the loop: an agent may have left tens of thousands of files."""
@@ -286,42 +260,6 @@ async def _scratch(directory: Path) -> AsyncIterator[Path]:
         yield scratch
     finally:
         await to_completion(asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True))
-
-
-def task_name(message: TrialMessage) -> str:
-    """The name of the task's directory, which Harbor shows as the environment's name."""
-    task = message.trial_config["task"]
-    return Path(task.get("path") or task["name"]).name
-
-
-def _decide(delivery: Delivery, attempt: Attempt, result: TrialResult | None) -> Outcome:
-    message = delivery.message
-    try:
-        retry = RetryConfig(**message.retry)
-    except ValidationError:
-        retry = RetryConfig()  # the trial was not made for that reason, which is among the failures
-    return decide(
-        Facts(
-            attempt=message.attempt,
-            attempts=message.attempts,
-            agent_retries=message.agent_retries,
-            failures=attempt.failures,
-            recorded=list(_recorded(result)) if result else (),
-        ),
-        retry,
-    )
-
-
-def _recorded(result: TrialResult) -> Iterator[Recorded]:
-    """Every exception that Harbor recorded, the trial's own first, then its steps'."""
-    steps = result.step_results or []
-    if result.exception_info is not None:
-        began = result.agent_execution is not None or any(step.agent_execution is not None for step in steps)
-        yield Recorded(result.exception_info.exception_type, result.exception_info.exception_message, began)
-    for step in steps:
-        if step.exception_info is not None:
-            info = step.exception_info
-            yield Recorded(info.exception_type, info.exception_message, step.agent_execution is not None)
 
 
 def _reporting(record: Recorder, phase: Phase) -> HookCallback:
