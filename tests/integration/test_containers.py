@@ -503,7 +503,7 @@ def test_a_state_directory_belongs_to_one_runtime(tmp_path: Path) -> None:
         print("mine", flush=True)
         input()
     """)
-    with subprocess.Popen([PYTHON, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout
         assert other.stdout.readline() == b"mine\n"
         with pytest.raises(UsageError, match="in use"):
@@ -538,7 +538,7 @@ def test_nothing_outlives_a_killed_server(tmp_path: Path) -> None:
             await asyncio.sleep(60)
         asyncio.run(main())
     """)
-    with subprocess.Popen([PYTHON, "-c", code], stdout=subprocess.PIPE) as server:
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as server:
         assert server.stdout
         assert server.stdout.readline() == b"running\n"
         assert len(processes_with(marker)) >= 6

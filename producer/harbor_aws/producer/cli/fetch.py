@@ -53,6 +53,8 @@ def fetch(
             soft_wrap=True,
             highlight=False,
         )
+        if missing := fetched.total - fetched.present - len(fetched.failed):
+            notes.print(f"{missing} have none: `harbor-aws status {job}` says why.", highlight=False, soft_wrap=True)
     if fetched.failed:
         raise typer.Exit(FAILED)
 

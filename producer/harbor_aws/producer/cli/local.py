@@ -15,6 +15,7 @@ from harbor_aws.infra.local import stack as local_stack
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import KubernetesAccess, Stack
 from harbor_aws.producer.cli.options import notes
+from harbor_aws.producer.examples import tasks_directory
 
 local_app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +33,11 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Leave it running and return.")] = False,
     rootfs: Annotated[
         list[str] | None,
-        typer.Option("--rootfs", metavar="IMAGE=DIR|TAR", help="What an image's name stands for. Repeatable."),
+        typer.Option(
+            "--rootfs",
+            metavar="IMAGE=DIR|TAR",
+            help="Root file system of an image. Any other name means a copy of this machine's own. Repeatable.",
+        ),
     ] = None,
     kubeconfig: Annotated[
         Path | None,
@@ -114,6 +119,9 @@ def _rootfs(arguments: list[str]) -> dict[str, Path]:
 
 
 def _explain(stack: Stack, *, workers: int) -> None:
-    notes.print(f"The local stack is up, with {workers} workers. Next:")
-    notes.print("  harbor-aws-enqueue DATASET -a oracle --wait", highlight=False)
+    notes.print(f"The local stack is up, with {workers} worker{'' if workers == 1 else 's'}.")
+    if stack.image_builder == "embedded":
+        notes.print("It pulls no images: a name without --rootfs stands for a copy of this machine's own files.")
+    notes.print("Next:")
+    notes.print(f"  harbor-aws-enqueue {tasks_directory()} -a oracle --wait", highlight=False, soft_wrap=True)
     notes.print(f"  KUBECONFIG={stack.workers.kubeconfig} kubectl get pods -A", highlight=False, soft_wrap=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _SHOWN_TRIALS = 20
 """Rows of a table of trials; the rest is counted."""
 
+_REASON_CHARACTERS = 160
+
 _ORDER = (QUEUED, *Phase)
 
 
@@ -48,7 +50,9 @@ def job_view(overview: Overview, stack: StackView | None = None) -> RenderableTy
 
 def jobs_view(jobs: Sequence[JobSummary], stack: StackView) -> RenderableType:
     """All that ``status`` shows."""
-    table = Table("Job", "Enqueued", title="Jobs", title_justify="left")
+    table = Table(title="Jobs", title_justify="left")
+    table.add_column("Job", overflow="fold", no_wrap=True, min_width=max((len(job.job) for job in jobs), default=0))
+    table.add_column("Enqueued", no_wrap=True)
     for heading in ("Trials", "Queued", "Begun", "Committed"):
         table.add_column(heading, justify="right")
     for job in jobs:
@@ -60,6 +64,8 @@ def jobs_view(jobs: Sequence[JobSummary], stack: StackView) -> RenderableType:
 def stack_line(stack: StackView) -> str:
     """Queue, dead letters and workers in one line."""
     workers = f"{stack.workers.ready} of {stack.workers.desired} ready" if stack.workers else "unknown"
+    if stack.workers and stack.workers.desired == 0:
+        workers = "none, so nothing starts; `harbor-aws scale 2` makes two"
     return (
         f"Queue: {stack.queue.visible + stack.queue.delayed} waiting, {stack.queue.in_flight} with workers · "
         f"Dead letters: {stack.dead_letters} · Workers: {workers}"
@@ -95,14 +101,24 @@ def _exceptions(overview: Overview) -> Table:
 
 def _trials(title: str, trials: Sequence[FlyingTrial]) -> Table:
     more = f" ({len(trials) - _SHOWN_TRIALS} more)" if len(trials) > _SHOWN_TRIALS else ""
-    table = Table("Trial", "Phase", "Attempt", "Age", "Pod", title=title + more, title_justify="left")
+    table = Table(title=title + more, title_justify="left")
+    table.add_column("Trial", overflow="fold")
+    for heading in ("Phase", "Attempt", "Age"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("Pod", overflow="fold")
     with_reasons = any(trial.reason for trial in trials)
     if with_reasons:
         table.add_column("Reason")
     for trial in trials[:_SHOWN_TRIALS]:
         row = [trial.trial, str(trial.phase), str(trial.attempt), _age(trial.age_seconds), trial.pod or "–"]
-        table.add_row(*map(Text, [*row, *([trial.reason or ""] if with_reasons else [])]))
+        table.add_row(*map(Text, [*row, *([_gist(trial.reason or "")] if with_reasons else [])]))
     return table
+
+
+def _gist(reason: str) -> str:
+    """The last line of a reason, which is where a failed command says why; all of it is in ``--json``."""
+    lines = [line for line in reason.splitlines() if line.strip()]
+    return lines[-1].strip()[:_REASON_CHARACTERS] if lines else ""
 
 
 def _age(seconds: float) -> str:

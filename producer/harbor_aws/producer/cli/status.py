@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 def status(
     job: Annotated[str | None, typer.Argument(help="A job's name; without it, the jobs.", show_default=False)] = None,
     *,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again until every trial has ended.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Look again and again; at a job, until all its trials have ended.")
+    ] = False,
     last: Annotated[int, typer.Option("--last", min=1, help="How many jobs to list.")] = 20,
     stack: StackOption = None,
     as_json: JsonOption = False,
@@ -69,11 +71,14 @@ def follow_job(stack: Stack, job: str, *, console: Console, as_json: bool = Fals
     if as_json:
         return follow(reader, queue, on_look=lambda overview: typer.echo(_json(overview, stack_reader.read())))
     with Live(console=console, auto_refresh=False) as live:
-        return follow(
+        last = follow(
             reader,
             queue,
             on_look=lambda overview: live.update(job_view(overview, stack_reader.read()), refresh=True),
         )
+    if not console.is_terminal:
+        console.print()  # Live ends a pipe's last line nowhere
+    return last
 
 
 def _show_jobs(stack: Stack, *, last: int, watch: bool, as_json: bool) -> None:
