@@ -1,0 +1,65 @@
+"""The door to S3, against a server that has its troubles."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harbor_aws.infra.errors import TransientError
+from harbor_aws.infra.objects import ObjectStore
+from harbor_aws.infra.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow  # botocore's own retries wait in between
+
+
+class Unavailable(BaseHTTPRequestHandler):
+    """Answers 503 to everything."""
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._refuse()
+
+    def do_GET(self) -> None:
+        self._refuse()
+
+    do_HEAD = do_GET  # noqa: N815 - the name that the base class looks for
+
+    def _refuse(self) -> None:
+        self.send_response(503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def store() -> Iterator[ObjectStore]:
+    """A bucket whose server is unavailable."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Unavailable) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        stack = Stack(
+            name="x", region="us-east-1", queue_url="", dead_letter_queue_url="", bucket="b", endpoint_url=url
+        )
+        yield ObjectStore.of(stack)
+        server.shutdown()
+
+
+def test_an_upload_that_s3_cannot_take_may_be_tried_again(store: ObjectStore, tmp_path: Path) -> None:
+    """Also where boto3's transfer manager wraps the answer in an exception of its own."""
+    (tmp_path / "file").write_text("content")
+    with pytest.raises(TransientError):
+        store.upload("key", tmp_path / "file")
+
+
+def test_a_download_that_s3_cannot_give_may_be_tried_again(store: ObjectStore, tmp_path: Path) -> None:
+    """The same on the way back."""
+    with pytest.raises(TransientError):
+        store.download("key", tmp_path / "file")
