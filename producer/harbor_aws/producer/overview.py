@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 QUEUED = "queued"
 """What a trial is that nobody has taken up."""
 
-IN_FLIGHT = frozenset({Phase.STARTING, Phase.SETUP, Phase.AGENT, Phase.VERIFIER, Phase.COLLECTING})
+IN_FLIGHT = frozenset({Phase.STARTING, Phase.AGENT, Phase.VERIFIER, Phase.COLLECTING})
 """Phases in which a worker has the trial."""
 
 _READS_AT_ONCE = 32

@@ -13,9 +13,7 @@ class Phase(StrEnum):
     """Where a trial is. A trial without a state is still in the queue."""
 
     STARTING = "starting"
-    """A worker has it; its pod is being made."""
-    SETUP = "setup"
-    """The pod runs; the agent is being installed."""
+    """A worker has it; its pod is being made, and its agent installed."""
     AGENT = "agent"
     """The agent runs."""
     VERIFIER = "verifier"
