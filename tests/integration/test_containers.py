@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -118,13 +119,13 @@ def processes_with(marker: str) -> list[int]:
     return found
 
 
-async def test_a_pod_has_its_own_processes_hostname_and_files(pods: Pods, tmp_path: Path) -> None:
+async def test_a_pod_has_its_own_processes_hostname_and_files(pods: Pods) -> None:
     """A pod sees its own processes, name, /tmp, /run and devices, and this machine's other files."""
-    outside = tmp_path / "outside"
-    outside.touch()
     await pods.running("a")
     assert await pods.shell("a", "hostname; ls /tmp /run/lock | wc -l; set -- /proc/[0-9]*; echo $#") == "pod-a\n3\n2"
-    assert await pods.shell("a", f"test -e {outside} || echo hidden; test -r {PYTHON} && echo seen") == ("hidden\nseen")
+    with tempfile.NamedTemporaryFile(dir="/tmp") as outside:
+        seen = await pods.shell("a", f"test -e {outside.name} || echo hidden; test -r {PYTHON} && echo seen")
+    assert seen == "hidden\nseen"
     assert (
         await pods.shell("a", "stat -c %a /tmp; echo x > /dev/null; test -c /dev/zero; ls /dev | wc -l") == "1777\n13"
     )
