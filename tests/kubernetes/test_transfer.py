@@ -10,7 +10,7 @@ import pytest
 
 from harbor_aws.infra.errors import PodGoneError
 from harbor_aws.worker.exec.command import run_command
-from harbor_aws.worker.exec.scripts import Command
+from harbor_aws.worker.exec.command_script import Command
 from harbor_aws.worker.transfer.download import download_directory, download_file
 from harbor_aws.worker.transfer.report import RemoteFileError
 from harbor_aws.worker.transfer.unpack import TransferLimitError, TransferLimits

@@ -11,7 +11,7 @@ import asyncio
 import json
 import ssl
 from collections import Counter
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
@@ -40,6 +40,9 @@ WATCH_SECONDS = 240
 _FAREWELL_SECONDS = 0.1
 """For TLS connections to end, which aiohttp does not wait for:
 https://docs.aiohttp.org/en/stable/client_advanced.html#graceful-shutdown"""
+
+_CLOSE_SECONDS = 2
+"""How long the other side of a WebSocket may take to say goodbye."""
 
 _WATCH_LINE_BYTES = 2**21  # an object is at most 1.5 MiB (etcd's limit)
 
@@ -88,6 +91,7 @@ class Cluster:
         self._session = session
         self.namespace = access.namespace
         self.requests: Counter[str] = Counter()
+        self._closing: set[asyncio.Task[None]] = set()
 
     @classmethod
     @asynccontextmanager
@@ -100,7 +104,11 @@ class Cluster:
         configuration = await _load(access)
         connector = aiohttp.TCPConnector(ssl=_ssl_context(configuration), limit=0, keepalive_timeout=60)
         async with aiohttp.ClientSession(connector=connector) as session:
-            yield cls(access, configuration, session)
+            cluster = cls(access, configuration, session)
+            try:
+                yield cluster
+            finally:
+                await asyncio.gather(*cluster._closing)
         await asyncio.sleep(_FAREWELL_SECONDS)
 
     async def request(
@@ -194,6 +202,12 @@ class Cluster:
 
         self.requests["EXEC"] += 1
         return await _persistently(once, place=f"exec {path}", patience_seconds=patience_seconds)
+
+    def close_websocket(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+        """Close a WebSocket from which nothing more is expected, without waiting for the other side."""
+        task = asyncio.create_task(_close(websocket))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def list_pods(self, *, selector: str) -> Json:
         """The PodList of the namespace's pods with these labels."""
@@ -319,6 +333,12 @@ class Cluster:
         except Exception as error:  # whatever the official client raises while it reads the token's file
             raise TransientError(f"The cluster's token cannot be read: {error!r}") from error
         return {entry["key"]: entry["value"] for entry in settings.values() if entry["value"]}
+
+
+async def _close(websocket: aiohttp.ClientWebSocketResponse) -> None:
+    with suppress(TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await websocket.close()
 
 
 async def _load(access: KubernetesAccess) -> Configuration:

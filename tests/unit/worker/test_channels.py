@@ -13,7 +13,6 @@ from harbor_aws.worker.exec.channels import (
     Frame,
     decode,
     parse_status,
-    resize_frame,
     stdin_frames,
 )
 
@@ -42,13 +41,6 @@ def test_stdin_is_cut_into_messages() -> None:
 def test_messages_of_the_server(message: bytes, frame: Frame | None) -> None:
     """The three channels of a server are told apart; all else is nothing to us."""
     assert decode(message) == frame
-
-
-def test_a_resize_is_json() -> None:
-    """The frame that keeps a stream alive is one that every server reads."""
-    frame = resize_frame()
-    assert frame[0] == Channel.RESIZE
-    assert set(json.loads(frame[1:])) == {"Width", "Height"}
 
 
 def _failure(**fields: object) -> bytes:

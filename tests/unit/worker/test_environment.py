@@ -19,6 +19,7 @@ from harbor_aws.infra.stack import Stack
 from harbor_aws.worker.attempt import Attempt, current_attempt
 from harbor_aws.worker.environment import FargateEnvironment
 from harbor_aws.worker.exec import command
+from harbor_aws.worker.exec.stream import StreamCutError
 from harbor_aws.worker.pods import PodKeeper
 
 if TYPE_CHECKING:
@@ -122,17 +123,11 @@ async def test_a_command_that_is_cancelled_and_ended_is_no_failure(
     assert attempt.failures == []
 
 
-@pytest.mark.parametrize("shell", [FakeShell(kill_code=1), FakeShell(begins=False)], ids=["unkillable", "unknown"])
 async def test_a_command_that_may_still_run_is_a_failure(
-    started: FargateEnvironment,
-    attempt: Attempt,
-    kubernetes: FakeKubernetes,
-    shell: FakeShell,
-    monkeypatch: pytest.MonkeyPatch,
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes
 ) -> None:
     """An agent that ran out of time and may work on beside the verifier spoils the attempt."""
-    monkeypatch.setattr(command, "_LAST_WORDS_SECONDS", 0.1)
-    kubernetes.exec = shell
+    shell = kubernetes.exec = FakeShell(kill_code=1)
     running = asyncio.create_task(started.exec("hang"))
     await shell.hangs.wait()
     await cancelled(running)
@@ -146,6 +141,7 @@ async def test_a_time_out_that_ends_nothing_is_a_failure(
 ) -> None:
     """A command that ran out of time and may go on is no 124, but a failure that is recorded once."""
     monkeypatch.setattr("harbor_aws.worker.environment._EXPLANATION_SECONDS", 0.1)
+    monkeypatch.setattr(command, "OVERDUE_SECONDS", 0)
     kubernetes.exec = FakeShell(kill_code=1)
     with pytest.raises(ExecError, match="could not be ended") as caught:
         await started.exec("hang", timeout_sec=1)
@@ -153,15 +149,16 @@ async def test_a_time_out_that_ends_nothing_is_a_failure(
 
 
 async def test_a_cut_stream_is_a_failure_even_if_nobody_waits_for_its_reason(
-    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A time-out of Harbor's that falls into the search for the reason does not hide that the command failed."""
+    monkeypatch.setattr(command, "FOLLOW_SECONDS", 0)
     shell = kubernetes.exec = FakeShell(cuts=True)
     running = asyncio.create_task(started.exec("hang"))
     await shell.hangs.wait()
     await until(lambda: _explains(running))
     await cancelled(running)
-    assert [type(failure) for failure in attempt.failures] == [ExecError]
+    assert [type(failure) for failure in attempt.failures] == [StreamCutError]
 
 
 async def test_a_pod_that_ended_is_a_failure_even_if_nobody_waits_for_its_events(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harbor_aws.worker.exec.markers import Marker, MarkerScanner
+from harbor_aws.worker.exec.markers import Marker, MarkerKind, MarkerScanner
 
 ID = "ab" * 16
 START = f"harbor-aws:{ID}:start:17:".encode()
@@ -15,7 +15,7 @@ END = f"harbor-aws:{ID}:end:3:".encode()
 def scan(pieces: list[bytes]) -> tuple[bytes, list[Marker]]:
     scanner = MarkerScanner(ID)
     found = [item for piece in pieces for item in scanner.feed(piece)]
-    output = b"".join(item for item in found if isinstance(item, bytes)) + scanner.flush()
+    output = b"".join(item for item in found if isinstance(item, bytes))
     return output, [item for item in found if isinstance(item, Marker)]
 
 
@@ -28,7 +28,7 @@ def test_markers_are_found_however_the_stream_is_cut(outputs: list[bytes], data:
     stream = START + b"".join(outputs) + END
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
     pieces = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert scan(pieces) == (b"".join(outputs), [Marker("start", 17), Marker("end", 3)])
+    assert scan(pieces) == (b"".join(outputs), [Marker(MarkerKind.START, 17), Marker(MarkerKind.END, 3)])
 
 
 def test_output_is_not_held_back_longer_than_needed() -> None:

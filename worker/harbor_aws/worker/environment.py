@@ -40,7 +40,7 @@ from harbor_aws.worker import standalone
 from harbor_aws.worker.attempt import current_attempt
 from harbor_aws.worker.dockerfile import final_user
 from harbor_aws.worker.exec.command import ShellMissingError, run_command
-from harbor_aws.worker.exec.scripts import Command
+from harbor_aws.worker.exec.command_script import Command
 from harbor_aws.worker.pod_spec import PodOwner, PodRequest
 from harbor_aws.worker.pods import not_started
 from harbor_aws.worker.transfer.download import download_directory, download_file

@@ -62,11 +62,6 @@ def stdin_frames(data: bytes) -> Iterator[bytes]:
         yield bytes([Channel.STDIN]) + data[start : start + FRAME_BYTES]
 
 
-def resize_frame() -> bytes:
-    """A message that changes nothing in an exec without a terminal, but counts as traffic."""
-    return bytes([Channel.RESIZE]) + b'{"Width":80,"Height":24}'
-
-
 def decode(message: bytes) -> Frame | None:
     """A message of the server; ``None`` for one that says nothing to us (empty, or a channel that we do not know)."""
     if not message or message[0] not in (Channel.STDOUT, Channel.STDERR, Channel.ERROR):

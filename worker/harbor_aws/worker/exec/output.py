@@ -9,9 +9,18 @@ LIMIT_BYTES = 10 * 1024 * 1024
 
 
 class BoundedOutput:
-    """The beginning and the end of a stream, with a notice between them if it was longer than ``limit_bytes``."""
+    """The beginning and the end of a stream, with a notice between them if it was longer than ``limit_bytes``.
 
-    def __init__(self, *, limit_bytes: int = LIMIT_BYTES) -> None:
+    Args:
+        kept_in: where the pod has all of it, for the notice.
+
+    Attributes:
+        size: bytes so far.
+    """
+
+    def __init__(self, *, kept_in: str, limit_bytes: int = LIMIT_BYTES) -> None:
+        self.size = 0
+        self._kept_in = kept_in
         self._half = limit_bytes // 2
         self._head = bytearray()
         self._tail = bytearray()
@@ -20,6 +29,7 @@ class BoundedOutput:
 
     def add(self, data: bytes) -> str:
         """Keep a piece. Its text, for display as it comes: a character cut by the piece's end comes with the next."""
+        self.size += len(data)
         room = self._half - len(self._head)
         self._head += data[: max(0, room)]
         self._tail += data[max(0, room) :]
@@ -32,7 +42,9 @@ class BoundedOutput:
         self._cut()
         if not self._dropped:
             return bytes(self._head + self._tail).decode(errors="replace")
-        notice = f"\n[harbor-aws: {self._dropped} bytes of output are left out here]\n"
+        notice = (
+            f"\n[harbor-aws: {self._dropped} bytes of output are left out here; the pod has all in {self._kept_in}]\n"
+        )
         return self._head.decode(errors="replace") + notice + self._tail.decode(errors="replace")
 
     def _cut(self) -> None:

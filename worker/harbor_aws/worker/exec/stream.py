@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -10,7 +9,7 @@ import aiohttp
 
 from harbor_aws.infra.cluster import PATIENCE_SECONDS, ObjectNotFoundError
 from harbor_aws.infra.errors import ExecError, InfrastructureError, PodGoneError
-from harbor_aws.worker.exec.channels import PROTOCOLS, decode, resize_frame, stdin_frames
+from harbor_aws.worker.exec.channels import PROTOCOLS, decode, stdin_frames
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -21,13 +20,12 @@ if TYPE_CHECKING:
 CONTAINER = "main"
 """The name of a trial's one container."""
 
-HEARTBEAT_SECONDS = 30
-"""How often the other side is pinged; it has half of that to answer."""
+HEARTBEAT_SECONDS = 15
+"""How often the other side is pinged; it has half of that to answer. Proxies drop what is idle for a minute."""
 
-KEEP_ALIVE_SECONDS = 3600
-"""How long nothing may come before a frame is sent: container runtimes close a stream after four idle hours."""
 
-_CLOSE_SECONDS = 2
+class StreamCutError(ExecError):
+    """The stream could not be opened, or ended before its time. Whatever the process did, this does not tell."""
 
 
 class ExecStream:
@@ -60,7 +58,7 @@ class ExecStream:
 
         Raises:
             PodGoneError: there is no such pod.
-            ExecError: the stream could not be opened.
+            StreamCutError: the stream could not be opened.
         """
         query = [("container", CONTAINER), ("stdin", "true"), ("stdout", "true"), ("stderr", "true")]
         query += [("command", argument) for argument in argv]
@@ -75,19 +73,19 @@ class ExecStream:
         except ObjectNotFoundError as error:
             raise PodGoneError(f"Pod {pod} does not exist any more.", pod=pod, reason="NotFound") from error
         except InfrastructureError as error:
-            raise ExecError(f"No command could be started in pod {pod}: {error}") from error
+            raise StreamCutError(f"No command could be started in pod {pod}: {error}") from error
         try:
             if websocket.protocol not in PROTOCOLS:
                 raise ExecError(f"The cluster speaks none of {', '.join(PROTOCOLS)}, but {websocket.protocol!r}.")
             yield cls(websocket, pod=pod)
         finally:
-            await _close(websocket)
+            cluster.close_websocket(websocket)
 
     async def send(self, data: bytes) -> None:
         """Write to the process's stdin; waits while it does not read, for ever.
 
         Raises:
-            ExecError: the stream is cut.
+            StreamCutError: the stream is cut.
         """
         for frame in stdin_frames(data):
             await self._send(frame)
@@ -96,14 +94,10 @@ class ExecStream:
         """The next frame from the server, which may be its last word on :attr:`Channel.ERROR`.
 
         Raises:
-            ExecError: the stream ended. Whatever the process did, this does not tell.
+            StreamCutError: the stream ended.
         """
         while True:
-            try:
-                message = await self._websocket.receive(timeout=KEEP_ALIVE_SECONDS)
-            except TimeoutError:
-                await self._send(resize_frame())
-                continue
+            message = await self._websocket.receive()
             if message.type == aiohttp.WSMsgType.BINARY:
                 frame = decode(message.data)
                 if frame is not None:
@@ -111,19 +105,10 @@ class ExecStream:
             elif message.type != aiohttp.WSMsgType.TEXT:
                 cause = self._websocket.exception()
                 detail = f": {cause!r}" if cause else f" (close code {self._websocket.close_code})"
-                raise ExecError(f"The stream from pod {self._pod} ended without a status{detail}.") from cause
+                raise StreamCutError(f"The stream from pod {self._pod} ended without a status{detail}.") from cause
 
     async def _send(self, message: bytes) -> None:
         try:
             await self._websocket.send_bytes(message)
         except (aiohttp.ClientError, OSError) as error:
-            raise ExecError(f"The stream into pod {self._pod} was cut: {error!r}") from error
-
-
-async def _close(websocket: aiohttp.ClientWebSocketResponse) -> None:
-    """Say goodbye, but never wait long for an answer."""
-    try:
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await websocket.close()
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        pass  # nothing more is expected from it
+            raise StreamCutError(f"The stream into pod {self._pod} was cut: {error!r}") from error

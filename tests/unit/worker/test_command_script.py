@@ -1,0 +1,231 @@
+"""The scripts that start, follow and end a command, in this machine's own shells."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harbor_aws.worker.exec.command_script import Command, start_script
+from harbor_aws.worker.exec.end_script import end_argv
+from harbor_aws.worker.exec.follow_script import attach_script
+from harbor_aws.worker.exec.places import OUTPUT_DIRECTORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SHELLS = [
+    pytest.param(("sh",), id="sh"),
+    pytest.param(("bash",), id="bash"),
+    pytest.param(
+        ("busybox", "sh"),
+        id="busybox",
+        marks=pytest.mark.skipif(shutil.which("busybox") is None, reason="there is no busybox on this machine"),
+    ),
+]
+
+
+class Pod:
+    """Plays a pod whose files are in a directory, and whose ``sh`` is one of this machine's."""
+
+    def __init__(self, shell: tuple[str, ...], directory: Path) -> None:
+        self.shell = shell
+        self.directory = directory
+        self.command_id = secrets.token_hex(16)
+        self.leader: subprocess.Popen[bytes] | None = None
+
+    def here(self, script: bytes) -> bytes:
+        return script.replace(OUTPUT_DIRECTORY.encode(), str(self.directory).encode())
+
+    def run(self, script: bytes) -> tuple[str, str]:
+        """What a script writes to stdout and stderr, to the end of the command, its markers in brackets."""
+        done = subprocess.run(
+            self.shell, input=self.here(script), capture_output=True, timeout=30, check=False, start_new_session=True
+        )
+        return self.readable(done.stdout), self.readable(done.stderr)
+
+    def readable(self, data: bytes) -> str:
+        head, *rest = data.decode().split(f"harbor-aws:{self.command_id}:")
+        text = head + "".join("[{}:{}]{}".format(*piece.split(":", 2)) for piece in rest)
+        before, end, after = text.partition("[end:")
+        return before + end + after.partition("]")[0] + ("]" if end else "")
+
+    def start(self, text: str, *, timeout_seconds: float | None = None) -> bytes:
+        return start_script(Command(text, {}), self.command_id, timeout_seconds=timeout_seconds)
+
+    def begin(self, script: bytes) -> subprocess.Popen[bytes]:
+        """Start a script and leave it to itself."""
+        leader = subprocess.Popen(
+            self.shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        )
+        assert leader.stdin
+        leader.stdin.write(self.here(script))
+        leader.stdin.flush()
+        return leader
+
+    def attach(self, *, stdout_bytes: int = 0, stderr_bytes: int = 0) -> tuple[str, str]:
+        return self.run(attach_script(self.command_id, stdout_bytes=stdout_bytes, stderr_bytes=stderr_bytes))
+
+    def end(self) -> int:
+        _, _, script, *arguments = end_argv(self.command_id)
+        argv = [*self.shell, "-c", self.here(script.encode()).decode(), *arguments]
+        return subprocess.run(argv, timeout=30, check=False).returncode
+
+    def journal(self) -> str:
+        path = self.directory / f"{self.command_id}.run"
+        return path.read_text() if path.exists() else ""
+
+
+@pytest.fixture(params=SHELLS)
+def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Pod:
+    return Pod(request.param, tmp_path / "files")
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def close(process: subprocess.Popen[bytes]) -> None:
+    """Be gone as a client is whose connection was cut, the process killed as some container runtimes do."""
+    process.send_signal(signal.SIGKILL)
+    process.wait(20)
+    for stream in (process.stdin, process.stdout, process.stderr):
+        assert stream
+        stream.close()
+
+
+def test_a_command_reports_its_start_and_its_end(pod: Pod) -> None:
+    """The start marker comes before the output, the end marker behind it, on both streams."""
+    out, err = pod.run(pod.start("printf out; printf err >&2; exit 7"))
+    assert (out, err) == ("[start:0]out[end:7]", "err[end:7]")
+
+
+@pytest.mark.parametrize("missing", [2, 5, 100, 1000])
+def test_a_command_that_did_not_come_whole_is_not_run(pod: Pod, missing: int) -> None:
+    """A stream that is cut within the command runs nothing of it."""
+    out, _ = pod.run(pod.start("echo ran")[:-missing])
+    assert out == ""
+    assert pod.journal() == ""
+
+
+def test_a_command_is_started_once(pod: Pod, tmp_path: Path) -> None:
+    """The same command sent again only brings what the first one printed."""
+    script = pod.start(f"echo x >>{tmp_path}/runs; echo out; exit 3")
+    assert pod.run(script) == ("[start:0]out\n[end:3]", "[end:3]")
+    assert pod.run(script) == ("[start:0]out\n[end:3]", "[end:3]")
+    assert (tmp_path / "runs").read_text() == "x\n"
+
+
+def test_output_is_taken_up_at_an_offset(pod: Pod) -> None:
+    """Whoever comes later is given all, or what is behind the bytes that are known."""
+    pod.run(pod.start("printf 0123456789; printf abcdef >&2; exit 5"))
+    assert pod.attach() == ("[start:0]0123456789[end:5]", "abcdef[end:5]")
+    assert pod.attach(stdout_bytes=4, stderr_bytes=6) == ("[start:0]456789[end:5]", "[end:5]")
+
+
+def test_a_command_outlives_its_stream(pod: Pod, tmp_path: Path) -> None:
+    """With its stream and the exec's own process gone, a command prints on and ends as it would have."""
+    go = tmp_path / "go"
+    text = f"echo one; while [ ! -e {go} ]; do sleep 0.05; done; head -c 300000 /dev/zero | tr '\\0' x; exit 9"
+    leader = pod.begin(pod.start(text))
+    until(lambda: "shell" in pod.journal())
+    close(leader)
+    go.touch()
+    assert pod.attach(stdout_bytes=4) == (f"[start:0]{'x' * 300000}[end:9]", "[end:9]")
+
+
+def test_one_that_runs_is_followed_by_whoever_comes(pod: Pod, tmp_path: Path) -> None:
+    """A second follower sees what is printed after it came, and the end."""
+    go = tmp_path / "go"
+    leader = pod.begin(pod.start(f"echo one; while [ ! -e {go} ]; do sleep 0.05; done; echo two"))
+    until(lambda: "shell" in pod.journal())
+    follower = pod.begin(attach_script(pod.command_id, stdout_bytes=0, stderr_bytes=0))
+    time.sleep(0.3)
+    go.touch()
+    assert follower.stdout
+    assert pod.readable(follower.stdout.read()) == "[start:0]one\ntwo\n[end:0]"
+    close(follower)
+    close(leader)
+
+
+def test_a_background_child_keeps_nothing_open(pod: Pod) -> None:
+    """With a child that holds its output, a command ends all the same, with all that it printed itself."""
+    began = time.monotonic()
+    out, err = pod.run(pod.start("sleep 7 & echo out; echo err >&2"))
+    assert (out, err) == ("[start:0]out\n[end:0]", "err\n[end:0]")
+    assert time.monotonic() - began < 6
+    assert pod.attach() == (out, err)
+
+
+def test_opening_stdout_anew_loses_nothing(pod: Pod) -> None:
+    """What a script writes to /dev/stdout and /dev/stderr is added to what it has printed."""
+    out, err = pod.run(pod.start("echo 1; echo 2 >/dev/stdout; echo 3; echo e >&2; echo f | tee /dev/stderr"))
+    assert (out, err) == ("[start:0]1\n2\n3\nf\n[end:0]", "e\nf\n[end:0]")
+
+
+def test_time_is_kept_in_the_pod(pod: Pod) -> None:
+    """A command that runs out of time is ended though nobody is connected, with 124 and what it printed."""
+    leader = pod.begin(pod.start("echo begun; trap '' TERM; while :; do sleep 0.2; done", timeout_seconds=1))
+    until(lambda: "shell" in pod.journal())
+    close(leader)
+    until(lambda: "exit" in pod.journal())
+    assert pod.attach() == ("[start:0]begun\n[end:124]", "[end:124]")
+
+
+def test_a_command_within_its_time_leaves_no_timer(pod: Pod) -> None:
+    """A command's own exit code counts, and what would have ended it is gone."""
+    out, _ = pod.run(pod.start("exit 4", timeout_seconds=4321))
+    assert out == "[start:0][end:4]"
+    until(
+        lambda: subprocess.run(["pgrep", "-f", "sleep 432[1]"], stdout=subprocess.DEVNULL, check=False).returncode == 1
+    )
+
+
+def test_a_command_is_ended_by_its_id(pod: Pod) -> None:
+    """It and all below it end, and a code says by what signal; to end it again is no error."""
+    leader = pod.begin(pod.start("echo begun; sleep 4322 & sleep 4323"))
+    until(lambda: "shell" in pod.journal())
+    assert pod.end() == 0
+    assert subprocess.run(["pgrep", "-f", "sleep 432[23]"], stdout=subprocess.DEVNULL, check=False).returncode == 1
+    until(lambda: "exit" in pod.journal())
+    assert pod.attach()[0] == "[start:0]begun\n[end:143]"
+    assert pod.end() == 0
+    close(leader)
+
+
+def test_a_command_that_was_ended_before_it_began_never_begins(pod: Pod, tmp_path: Path) -> None:
+    """A start that comes late, behind the end, runs nothing."""
+    assert pod.end() == 0
+    pod.run(pod.start(f"touch {tmp_path}/ran")[:-5] + b"exit 0\n}\n")
+    assert not (tmp_path / "ran").exists()
+    assert "shell" not in pod.journal()
+
+
+def test_a_command_that_nobody_knows_is_said_so(pod: Pod) -> None:
+    """Following what was never started is told apart from one that has ended."""
+    assert pod.attach() == ("[unknown:0]", "")
+
+
+def test_a_command_whose_wrapper_was_killed_is_said_so(pod: Pod) -> None:
+    """Where nobody is left to write down an exit code, that is said rather than waited for."""
+    leader = pod.begin(pod.start("kill -9 $PPID $$"))
+    until(lambda: "shell" in pod.journal())
+    close(leader)
+    assert pod.attach()[0] == "[start:0][killed:0]"
+
+
+def test_what_no_shell_can_take_is_refused() -> None:
+    """A NUL, or a variable's name that cannot be exported, is refused before anything is sent."""
+    with pytest.raises(ValueError, match="NUL"):
+        start_script(Command("echo \0", {}), "id")
+    with pytest.raises(ValueError, match=r"'a\.b'"):
+        start_script(Command("true", {"a.b": "1"}), "id")

@@ -1,0 +1,140 @@
+"""The script in the pod that passes on what a command prints, until it ends. Pure; POSIX sh, of BusyBox too.
+
+The command prints into files, so that nothing which happens to a stream happens to the command. The script looks for
+news in them ten times a second, by bash's ``read -t`` where there is bash, which costs no process; that the command has
+ended it learns at once.
+
+Its own words among the output are :mod:`.markers`. The one for the end comes behind the last byte that the command
+wrote. Where children that were left in the background keep a pipe open, it is put into that pipe to be sure of that.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from harbor_aws.worker.exec.markers import marker_prefix
+from harbor_aws.worker.exec.places import FIND
+
+TICK_SECONDS = 0.1
+"""How often the files are looked at."""
+
+ALIVE_SECONDS = 60
+"""How often the script says that it still follows, whatever the command prints."""
+
+_ALIVE_TICKS = round(ALIVE_SECONDS / TICK_SECONDS)
+
+# Arguments: the stem of the command's files; the markers' prefix; a file for this follower's own mark; how many bytes
+# of stdout and stderr are known, or nothing for a command that just begins; the pid of the shell that waits for this
+# one, or nothing. That shell would have to wait for children that the command left behind, too, so it is ended.
+FOLLOW = rf"""
+ha_file=$1 ha_prefix=$2 ha_mark=$3 ha_code= ha_key= ha_ticks=0 ha_dead=0
+exec 3<"$ha_file.out" 4<"$ha_file.err"
+ha_is_new() {{ [ -s "/proc/self/fd/$1" ] && ! [ "$ha_mark" -nt "/proc/self/fd/$1" ]; }}
+ha_drain() {{
+  ha_out= ha_err=
+  ha_is_new 3 && ha_out=1
+  ha_is_new 4 && ha_err=1
+  true >"$ha_mark"
+  [ -z "$ha_out" ] || cat <&3
+  [ -z "$ha_err" ] || cat <&4 >&6
+}}
+ha_read() {{
+  while read -r ha_key ha_1 ha_2; do
+    case $ha_key in
+      sink) eval "ha_sink_$ha_1=$ha_2" ;;
+      shell) ha_shell=$ha_1 ha_parent=$ha_2 ;;
+      full) ha_full=1 ;;
+      exit) ha_code=$ha_1 ;;
+    esac
+  done <"$ha_file.run"
+}}
+if [ -n "$BASH_VERSION" ]; then
+  ha_wait() {{ read -r -t {TICK_SECONDS} ha_key ha_1 || [ $? -gt 128 ]; }}
+else
+  ha_wait() {{ read -r ha_key ha_1; }}
+fi
+ha_runs() {{ [ -z "$ha_shell" ] || [ -d "/proc/$ha_shell" ] || [ -d "/proc/$ha_parent" ]; }}
+ha_takes() {{
+  eval "ha_pid=\$ha_sink_$1"
+  [ -z "$ha_pid" ] || [ "/proc/$ha_pid/fd/1" -ef "/proc/self/fd/$(($1 + 2))" ]
+}}
+ha_inject() {{ ha_takes "$1" && printf '%send:%s:' "$ha_prefix" "$ha_code" >"/proc/$ha_pid/fd/0" && ha_injected=1; }}
+ha_finish() {{
+  [ ! -s "/proc/self/fd/$(($1 + 2))" ] || eval "cat <&$(($1 + 2))"
+  ha_takes "$1" || printf '%send:%s:' "$ha_prefix" "$ha_code"
+}}
+if [ -n "$4" ]; then
+  true >"$ha_mark"
+  tail -c "+$(($4 + 1))" <&3
+  tail -c "+$(($5 + 1))" <&4 >&6
+  ha_read
+fi
+while [ -z "$ha_code" ]; do
+  ha_key=
+  ha_wait || if [ -z "$4" ]; then ha_gone=1; else ha_wait() {{ sleep {TICK_SECONDS} || sleep 1; }}; fi
+  [ "$ha_key" = exit ] && ha_code=$ha_1 && break
+  [ -n "$4$ha_gone" ] && ha_read
+  ha_drain
+  [ -z "$ha_gone" ] || break
+  ha_ticks=$((ha_ticks + 1))
+  [ $((ha_ticks % {_ALIVE_TICKS})) != 0 ] || printf '%salive:0:' "$ha_prefix"
+  [ $((ha_ticks % 10)) = 0 ] || continue
+  [ -n "$ha_shell" ] || ha_read
+  if ha_runs; then ha_dead=0; else ha_dead=$((ha_dead + 1)); fi
+  [ "$ha_dead" -lt 2 ] || break
+done
+if [ -z "$ha_code" ]; then
+  printf '%skilled:0:' "$ha_prefix"
+  exit 0
+fi
+[ -n "$4" ] || [ -z "$BASH_VERSION" ] || read -r -t {TICK_SECONDS} ha_key
+ha_tries=0
+while {{ ha_takes 1 || ha_takes 2; }} && [ "$ha_tries" -lt 100 ]; do
+  ha_tries=$((ha_tries + 1))
+  [ -n "$ha_sink_1" ] && [ -n "$ha_sink_2" ] || ha_read
+done
+[ -z "$ha_full" ] || printf '%sfull:0:' "$ha_prefix"
+ha_inject 1
+ha_inject 2
+ha_tries=0
+while [ -n "$ha_injected" ] && [ "$ha_tries" -lt 25 ] && {{ ha_takes 1 || ha_takes 2; }}; do
+  sleep 0.02 || sleep 1
+  ha_drain
+  ha_tries=$((ha_tries + 1))
+done
+ha_finish 1
+ha_finish 2 >&6
+[ -z "$6" ] || kill "$6"
+"""
+
+
+_ATTACH = r"""
+ha_attach() {
+  printf '%sstart:0:' "$2"
+  set -- "$ha_file" "$2" "$ha_file.mark.$$" "$3" "$4"
+  if command -v bash >/dev/null; then
+    BASH_ENV= exec bash -c "$ha_follow" bash "$@" ""
+  else
+    while sleep 0.1 && echo; do :; done | eval "$ha_follow"
+  fi
+}
+"""
+
+_DEFINE_FOLLOW = f"ha_follow={shlex.quote(FOLLOW)}\n"
+
+ATTACH = f"{FIND}{_DEFINE_FOLLOW}{_ATTACH}"
+"""Sets ``ha_follow`` to :data:`FOLLOW`. Defines ``ha_attach ID PREFIX STDOUT_BYTES STDERR_BYTES``, which follows what
+``ha_find`` found and does not return."""
+
+
+def attach_script(command_id: str, *, stdout_bytes: int, stderr_bytes: int) -> bytes:
+    """What ``sh`` reads from stdin to go on with a command, after so many bytes of what it has printed."""
+    prefix = marker_prefix(command_id)
+    return f"""{{
+exec 6>&2 2>/dev/null
+{ATTACH}
+ha_find {command_id} && ha_attach {command_id} {prefix} {stdout_bytes} {stderr_bytes}
+printf '%sunknown:0:' {prefix}
+exit 0
+}}
+""".encode()
