@@ -23,6 +23,16 @@ RUNNING = pod("Running", {"running": {}})
 PENDING = pod("Pending")
 
 
+def restarted(count: int) -> Json:
+    """A container that runs, for the ``count + 1``-th time."""
+    found = pod("Running", {"running": {}})
+    found["status"]["containerStatuses"][0] |= {
+        "restartCount": count,
+        "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}} if count else {},
+    }
+    return found
+
+
 def test_running_needs_phase_and_container() -> None:
     """A pod runs commands once its container runs, and not before."""
     assert is_running(RUNNING)
@@ -45,6 +55,7 @@ def test_running_needs_phase_and_container() -> None:
         (pod("Running", {"terminated": {"reason": "OOMKilled", "exitCode": 137}}), "OOMKilled", False),
         (pod("Running", {"running": {}}, deleted=True), "Deleted", True),
         (pod("Failed", {"terminated": {"reason": "Error", "exitCode": 1}}, deleted=True), "Error", False),
+        (restarted(1), "Restarted", False),
     ],
 )
 def test_ends(found: Json, word: str, gone: bool) -> None:
@@ -54,7 +65,7 @@ def test_ends(found: Json, word: str, gone: bool) -> None:
     assert (end.reason.word, end.gone) == (word, gone)
 
 
-@pytest.mark.parametrize("found", [RUNNING, PENDING, {"metadata": {}}])
+@pytest.mark.parametrize("found", [RUNNING, PENDING, {"metadata": {}}, restarted(0)])
 def test_a_pod_that_has_not_ended(found: Json) -> None:
     """A pod that waits or runs has not ended."""
     assert end_of(found) is None

@@ -54,7 +54,7 @@ def end_of(pod: Json) -> PodEnd | None:
         return PodEnd(reason=_end_reason(status, terminated or {}), gone=False)
     if pod["metadata"].get("deletionTimestamp"):
         return PodEnd(reason=Reason("Deleted", "somebody deleted it"), gone=True)
-    return None
+    return _restarted(pod)
 
 
 def waiting_reason(pod: Json) -> Reason | None:
@@ -68,6 +68,16 @@ def waiting_reason(pod: Json) -> Reason | None:
     return None
 
 
+def _restarted(pod: Json) -> PodEnd | None:
+    """A container that runs again is another one: what ran in it and what it had written is gone."""
+    status = _container_status(pod)
+    if not status.get("restartCount"):
+        return None
+    last = (status.get("lastState") or {}).get("terminated") or {}
+    why = _end_reason({}, last)
+    return PodEnd(reason=Reason("Restarted", f"its container ended before ({why})"), gone=False)
+
+
 def _end_reason(status: Json, terminated: Json) -> Reason:
     """The pod's own reason (``Evicted``, ``DeadlineExceeded``) before the container's (``OOMKilled``, ``Error``)."""
     if status.get("reason"):
@@ -78,6 +88,10 @@ def _end_reason(status: Json, terminated: Json) -> Reason:
 
 
 def _container_state(pod: Json) -> Json:
-    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
-    state: Json = statuses[0].get("state") or {}
+    state: Json = _container_status(pod).get("state") or {}
     return state
+
+
+def _container_status(pod: Json) -> Json:
+    statuses: list[Json] = pod.get("status", {}).get("containerStatuses") or [{}]
+    return statuses[0]

@@ -152,9 +152,8 @@ umask "${ha_umask:-022}"
 ha_bash=
 if command -v bash >/dev/null; then ha_bash=1; fi
 ha_sink() {
-  read -r ha_pid ha_rest </proc/self/stat
-  echo "sink $1 $ha_pid" >>"$ha_file.run"
-  cat || { echo full >>"$ha_file.run"; cat >/dev/null; }
+  cd -P /proc/self && echo "sink $1 ${PWD##*/}" >>"$ha_file.run"
+  exec tee /dev/null
 }
 ha_run() {
   if [ -n "$ha_limit" ]; then

@@ -43,7 +43,6 @@ ha_read() {{
     case $ha_key in
       sink) eval "ha_sink_$ha_1=$ha_2" ;;
       shell) ha_shell=$ha_1 ha_parent=$ha_2 ;;
-      full) ha_full=1 ;;
       exit) ha_code=$ha_1 ;;
     esac
   done <"$ha_file.run"
@@ -87,13 +86,14 @@ if [ -z "$ha_code" ]; then
   printf '%skilled:0:' "$ha_prefix"
   exit 0
 fi
-[ -n "$4" ] || [ -z "$BASH_VERSION" ] || read -r -t {TICK_SECONDS} ha_key
 ha_tries=0
-while {{ ha_takes 1 || ha_takes 2; }} && [ "$ha_tries" -lt 100 ]; do
-  ha_tries=$((ha_tries + 1))
+while [ "$ha_tries" -lt 50 ]; do
   [ -n "$ha_sink_1" ] && [ -n "$ha_sink_2" ] || ha_read
+  ha_takes 1 || ha_takes 2 || break
+  [ -z "$BASH_VERSION" ] || read -r -t 0.001 ha_key
+  ha_tries=$((ha_tries + 1))
 done
-[ -z "$ha_full" ] || printf '%sfull:0:' "$ha_prefix"
+echo >"$ha_mark" || printf '%sfull:0:' "$ha_prefix"
 ha_inject 1
 ha_inject 2
 ha_tries=0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KILLED_EXIT_CODE = 137
 """A command's whose wrapper was killed with it, as by ``kill -9 -1``: a shell's word for SIGKILL."""
 
-_FULL = "the pod's disk was full, so some of the output was lost"
+_FULL = "the pod's disk is full, so some of the output may be lost"
 
 
 class FollowedCommand:

@@ -19,7 +19,7 @@ class MarkerKind(StrEnum):
     ALIVE = "alive"
     """The command is still followed, though it may print nothing."""
     FULL = "full"
-    """The pod's disk was full, and not all that was printed could be kept."""
+    """The pod's disk is full, so maybe not all that was printed could be kept."""
     KILLED = "killed"
     """What ran the command was killed with it, so that nobody is left to tell its exit code."""
     UNKNOWN = "unknown"
