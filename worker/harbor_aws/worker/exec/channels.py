@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 """What is offered to the server, best first."""
 
-FRAME_BYTES = 32 * 1024
+FRAME_BYTES = 64 * 1024
 """How much of stdin one message carries; messages of tens of MiB reset connections."""
 
 

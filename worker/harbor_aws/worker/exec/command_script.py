@@ -5,7 +5,8 @@ in audit logs, and one argument is at most 128 KiB. All of it is one compound co
 stream be cut within it, not at all.
 
 The command writes to pipes, not to the files themselves, because many a script opens ``/dev/stdout`` or ``/dev/stderr``
-anew, which would empty a file.
+anew, which would empty a file. An empty here-document is a pipe in most shells, and costs no process; it is opened for
+writing under ``/proc/self/fd``.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harbor_aws.worker.exec.catch_script import CATCH
 from harbor_aws.worker.exec.end_script import END, KILL_GRACE_SECONDS
-from harbor_aws.worker.exec.follow_script import ATTACH
+from harbor_aws.worker.exec.follow_script import FOLLOW
 from harbor_aws.worker.exec.markers import marker_prefix
 from harbor_aws.worker.exec.places import CLAIM
 
@@ -57,7 +59,8 @@ def start_script(command: Command, command_id: str, *, timeout_seconds: float | 
             "{",
             "exec 6>&2 2>/dev/null",
             CLAIM,
-            ATTACH,
+            FOLLOW,
+            f"ha_catch={shlex.quote(CATCH)}",
             f"ha_id={command_id} ha_prefix={marker_prefix(command_id)} ha_limit={limit}",
             f"ha_user={shlex.quote('' if command.user is None else str(command.user))}",
             _TIMER if limit else "",
@@ -76,18 +79,17 @@ def _inner(command: Command) -> str:
     unusable = [name for name in command.env if not _VARIABLE.match(name)]
     if unusable:
         raise ValueError(f"No shell can export variables of these names: {', '.join(map(repr, unusable))}")
-    lines = ["{", "exec </dev/null", 'echo "shell $$ $PPID" >&8', "exec 8>&-"]
+    lines = ["{", "exec </dev/null 2>&5 5>&-", 'echo "shell $$ $PPID" >&8', "exec 8>&-"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in command.env.items()]
     if command.cwd is not None:
         lines.append(f"cd -- {shlex.quote(command.cwd)} || exit 1")
     return "\n".join([*lines, f"eval {shlex.quote(command.text)}", "}"])
 
 
-# Each in a subshell, since some shells report a signal that ended a command to where the command's own stderr goes.
+# Descriptor 5 is stderr. The command's own shell turns to it first thing, so that it is not this shell's: some report
+# there that a signal ended what they had run.
 _COMMAND = r"""
-ha_command() {
-  if [ -n "$ha_bash" ]; then (exec bash 2>&5 5>&-); else (exec /bin/sh 2>&5 5>&-); fi
-}
+ha_command() { if [ -n "$ha_bash" ]; then bash; else /bin/sh; fi; }
 """
 
 # `su` may start a shell without a word of what it should run, but not in every image one that reads stdin.
@@ -108,19 +110,19 @@ ha_command() {
       *) ha_uid=$ha_user ha_gid=0 ;;
     esac
   fi
-  if [ "$ha_uid" = "$(id -u)" ]; then (exec "$ha_shell" 2>&5 5>&-); return; fi
+  if [ "$ha_uid" = "$(id -u)" ]; then "$ha_shell"; return; fi
   if setpriv --reuid 0 --regid 0 --clear-groups true; then
     ha_groups=--clear-groups
     [ -n "$ha_name" ] && ha_groups=--init-groups
     (
       export HOME="$ha_home" USER="$ha_name" LOGNAME="$ha_name"
-      exec setpriv --reuid "$ha_uid" --regid "$ha_gid" "$ha_groups" -- "$ha_shell" 2>&5 5>&-
+      exec setpriv --reuid "$ha_uid" --regid "$ha_gid" "$ha_groups" -- "$ha_shell" 2>&5
     )
     return
   fi
   for ha_switch in runuser su; do
     if [ -n "$ha_name" ] && command -v "$ha_switch" >/dev/null 2>&1; then
-      (exec "$ha_switch" -s "$ha_shell" -c 'eval "$(cat)"' "$ha_name" 2>&5 5>&-)
+      (exec "$ha_switch" -s "$ha_shell" -c 'eval "$(cat)"' "$ha_name" 2>&5)
       return
     fi
   done
@@ -129,10 +131,11 @@ ha_command() {
 }
 """
 
+# KILL, because a shell that was just forked may swallow a TERM before it becomes `sleep`.
 _TIMER = f"""
 ha_end={shlex.quote(END)}
 ha_timer() {{
-  trap 'kill $!; exit' TERM
+  trap 'kill -KILL $!; exit' TERM
   sleep "$ha_limit" &
   wait $! && echo late >>"$ha_file.run" && exec sh -c "$ha_end" sh "$ha_id" {KILL_GRACE_SECONDS}
 }}
@@ -151,17 +154,13 @@ true >"$ha_file.out" && true >"$ha_file.err" && true >"$ha_file.mark"
 umask "${ha_umask:-022}"
 ha_bash=
 if command -v bash >/dev/null; then ha_bash=1; fi
-ha_sink() {
-  cd -P /proc/self && echo "sink $1 ${PWD##*/}" >>"$ha_file.run"
-  exec tee /dev/null
-}
 ha_run() {
   if [ -n "$ha_limit" ]; then
-    ha_timer </dev/null >/dev/null 2>&1 7>&- 9>&- &
+    ha_timer </dev/null >/dev/null 2>&1 9>&- &
     ha_timer=$!
   fi
   exec 5>&2 2>/dev/null
-  ha_command 7>&- 8>>"$ha_file.run" 9>&- <<'@DELIMITER@'
+  ha_command 8>>"$ha_file.run" 9>&- <<'@DELIMITER@'
 @INNER@
 @DELIMITER@
   ha_code=$?
@@ -171,15 +170,26 @@ ha_run() {
     if [ -n "$ha_late" ]; then ha_code=124; wait "$ha_timer"; else kill "$ha_timer"; fi
   fi
   echo "exit $ha_code" >>"$ha_file.run"
+  exec >&- 2>&- 5>&-
   echo "exit $ha_code" >&9
 }
-{
-  exec 6>&-
-  [ -n "$ha_bash" ] || { while sleep 0.1 && echo; do :; done & }
-  { { ha_run 2>&1 >&7 7>&- | ha_sink 2 >>"$ha_file.err" 7>&-; } 7>&1 | ha_sink 1 >>"$ha_file.out"; } 9>&1
-} </dev/null | {
-  set -- "$ha_file" "$ha_prefix" "$ha_file.mark" "" "" $$
-  if [ -n "$ha_bash" ]; then BASH_ENV= exec bash -c "$ha_follow" bash "$@"; else eval "$ha_follow"; fi
+ha_main() {
+  {
+    exec 6>&-
+    [ -n "$ha_bash" ] || { while sleep 0.1 && echo; do :; done 7<&- 8<&- & }
+    ha_run 9>&1 >/proc/self/fd/7 2>/proc/self/fd/8 7<&- 8<&-
+  } </dev/null | {
+    set -- "$ha_file" "$ha_prefix" "$ha_file.mark" "" "" $$
+    if [ -n "$ha_bash" ]; then
+      BASH_ENV= LC_ALL=C exec bash -c "$ha_catch$ha_functions$ha_loop" bash "$@"
+    else
+      eval "$ha_catch$ha_functions$ha_loop"
+    fi
+  }
 }
+exec 7<<EMPTY 8<<EMPTY
+EMPTY
+EMPTY
+if [ -p /proc/self/fd/7 ]; then ha_main; else : | { exec 7<&0; : | { exec 8<&0; ha_main; }; }; fi
 exit 0
 """

@@ -23,12 +23,12 @@ ALIVE_SECONDS = 60
 
 _ALIVE_TICKS = round(ALIVE_SECONDS / TICK_SECONDS)
 
-# Arguments: the stem of the command's files; the markers' prefix; a file for this follower's own mark; how many bytes
-# of stdout and stderr are known, or nothing for a command that just begins; the pid of the shell that waits for this
-# one, or nothing. That shell would have to wait for children that the command left behind, too, so it is ended.
-FOLLOW = rf"""
-ha_file=$1 ha_prefix=$2 ha_mark=$3 ha_code= ha_key= ha_ticks=0 ha_dead=0
+# Descriptors: 0 events ("exit <code>", or an empty line as a tick), 3 and 4 the files, 1 and 6 the stream.
+# ha_sink_1 and ha_sink_2 are the pids of what takes in stdout and stderr: unknown while empty, "-" for nothing.
+_FUNCTIONS = rf"""
+ha_file=$1 ha_prefix=$2 ha_mark=$3 ha_key= ha_ticks=0 ha_dead=0
 exec 3<"$ha_file.out" 4<"$ha_file.err"
+ha_say() {{ printf '%s%s:%s:' "$ha_prefix" "$1" "${{2:-0}}"; }}
 ha_is_new() {{ [ -s "/proc/self/fd/$1" ] && ! [ "$ha_mark" -nt "/proc/self/fd/$1" ]; }}
 ha_drain() {{
   ha_out= ha_err=
@@ -42,6 +42,7 @@ ha_read() {{
   while read -r ha_key ha_1 ha_2; do
     case $ha_key in
       sink) eval "ha_sink_$ha_1=$ha_2" ;;
+      catch) ha_catch=$ha_1 ;;
       shell) ha_shell=$ha_1 ha_parent=$ha_2 ;;
       exit) ha_code=$ha_1 ;;
     esac
@@ -57,17 +58,25 @@ ha_takes() {{
   eval "ha_pid=\$ha_sink_$1"
   [ -z "$ha_pid" ] || [ "/proc/$ha_pid/fd/1" -ef "/proc/self/fd/$(($1 + 2))" ]
 }}
-ha_inject() {{ ha_takes "$1" && printf '%send:%s:' "$ha_prefix" "$ha_code" >"/proc/$ha_pid/fd/0" && ha_injected=1; }}
+ha_inject() {{
+  trap '' PIPE
+  ha_takes "$1" && ha_say end "$ha_code" >"/proc/$ha_pid/fd/0" && ha_injected=1
+  trap - PIPE
+}}
 ha_finish() {{
   [ ! -s "/proc/self/fd/$(($1 + 2))" ] || eval "cat <&$(($1 + 2))"
-  ha_takes "$1" || printf '%send:%s:' "$ha_prefix" "$ha_code"
+  ha_takes "$1" || ha_say end "$ha_code"
 }}
-if [ -n "$4" ]; then
-  true >"$ha_mark"
-  tail -c "+$(($4 + 1))" <&3
-  tail -c "+$(($5 + 1))" <&4 >&6
-  ha_read
-fi
+"""
+
+_TAKE_UP = r"""
+true >"$ha_mark"
+tail -c "+$(($4 + 1))" <&3
+tail -c "+$(($5 + 1))" <&4 >&6
+ha_read
+"""
+
+_LOOP = rf"""
 while [ -z "$ha_code" ]; do
   ha_key=
   ha_wait || if [ -z "$4" ]; then ha_gone=1; else ha_wait() {{ sleep {TICK_SECONDS} || sleep 1; }}; fi
@@ -76,24 +85,29 @@ while [ -z "$ha_code" ]; do
   ha_drain
   [ -z "$ha_gone" ] || break
   ha_ticks=$((ha_ticks + 1))
-  [ $((ha_ticks % {_ALIVE_TICKS})) != 0 ] || printf '%salive:0:' "$ha_prefix"
+  [ $((ha_ticks % {_ALIVE_TICKS})) != 0 ] || ha_say alive
   [ $((ha_ticks % 10)) = 0 ] || continue
   [ -n "$ha_shell" ] || ha_read
   if ha_runs; then ha_dead=0; else ha_dead=$((ha_dead + 1)); fi
   [ "$ha_dead" -lt 2 ] || break
 done
-if [ -z "$ha_code" ]; then
-  printf '%skilled:0:' "$ha_prefix"
-  exit 0
-fi
+[ -n "$ha_code" ] || ha_read
 ha_tries=0
-while [ "$ha_tries" -lt 50 ]; do
+while [ -n "$ha_code" ] && [ "$ha_tries" -lt 50 ]; do
   [ -n "$ha_sink_1" ] && [ -n "$ha_sink_2" ] || ha_read
   ha_takes 1 || ha_takes 2 || break
   [ -z "$BASH_VERSION" ] || read -r -t 0.001 ha_key
   ha_tries=$((ha_tries + 1))
 done
-echo >"$ha_mark" || printf '%sfull:0:' "$ha_prefix"
+if [ -z "$ha_sink_1$ha_sink_2" ] && ! [ -d "/proc/$ha_catch" ]; then
+  ha_read
+  [ -n "$ha_sink_1$ha_sink_2" ] || ha_code=
+fi
+if [ -z "$ha_code" ]; then
+  ha_say killed
+  exit 0
+fi
+echo >"$ha_mark" || ha_say full
 ha_inject 1
 ha_inject 2
 ha_tries=0
@@ -107,24 +121,30 @@ ha_finish 2 >&6
 [ -z "$6" ] || kill "$6"
 """
 
-
 _ATTACH = r"""
 ha_attach() {
   printf '%sstart:0:' "$2"
-  set -- "$ha_file" "$2" "$ha_file.mark.$$" "$3" "$4"
+  set -- "$ha_file" "$2" "$ha_file.mark.$$" "$3" "$4" ""
   if command -v bash >/dev/null; then
-    BASH_ENV= exec bash -c "$ha_follow" bash "$@" ""
+    BASH_ENV= LC_ALL=C exec bash -c "$ha_functions$ha_take_up$ha_loop" bash "$@"
   else
-    while sleep 0.1 && echo; do :; done | eval "$ha_follow"
+    while sleep 0.1 && echo; do :; done | eval "$ha_functions$ha_take_up$ha_loop"
   fi
 }
 """
 
-_DEFINE_FOLLOW = f"ha_follow={shlex.quote(FOLLOW)}\n"
+FOLLOW = f"""{FIND}
+ha_functions={shlex.quote(_FUNCTIONS)}
+ha_take_up={shlex.quote(_TAKE_UP)}
+ha_loop={shlex.quote(_LOOP)}
+{_ATTACH}"""
+"""Defines ``ha_attach ID PREFIX STDOUT_BYTES STDERR_BYTES``, which follows the command that ``ha_find`` found, behind
+so many bytes, and does not return; and ``ha_functions`` and ``ha_loop`` for who follows a command from its beginning.
 
-ATTACH = f"{FIND}{_DEFINE_FOLLOW}{_ATTACH}"
-"""Sets ``ha_follow`` to :data:`FOLLOW`. Defines ``ha_attach ID PREFIX STDOUT_BYTES STDERR_BYTES``, which follows what
-``ha_find`` found and does not return."""
+The arguments of these are the stem of the command's files; the markers' prefix; a file for this follower's own mark;
+how many bytes of stdout and stderr are known, or nothing from the beginning; the pid of the shell that waits for this
+one, or nothing. That shell would have to wait for children that the command left behind, too, so it is ended.
+"""
 
 
 def attach_script(command_id: str, *, stdout_bytes: int, stderr_bytes: int) -> bytes:
@@ -132,7 +152,7 @@ def attach_script(command_id: str, *, stdout_bytes: int, stderr_bytes: int) -> b
     prefix = marker_prefix(command_id)
     return f"""{{
 exec 6>&2 2>/dev/null
-{ATTACH}
+{FOLLOW}
 ha_find {command_id} && ha_attach {command_id} {prefix} {stdout_bytes} {stderr_bytes}
 printf '%sunknown:0:' {prefix}
 exit 0

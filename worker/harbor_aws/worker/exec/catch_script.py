@@ -1,0 +1,47 @@
+"""The script in the pod that takes in what a command prints, from its pipes to its files. Pure; POSIX sh.
+
+One small process for each stream does it, which outlives everything but the pod. It costs as much as a short command,
+so a command that ends within a moment, having printed nothing, does without: until then the pipes hold what comes.
+"""
+
+from __future__ import annotations
+
+PATIENCE_SECONDS = 0.05
+"""How long the pipes are left alone; they hold 64 KiB each."""
+
+# Descriptors: 0 events, 7 and 8 the pipes of stdout and stderr, 1 and 6 the stream. A pipe is at its end if something
+# can be read and nothing is; a byte that was read to find that out is the file's first. Only bash can do all that.
+CATCH = rf"""
+ha_sink() {{
+  exec 6>&- 7<&- 8<&-
+  cd -P /proc/self && echo "sink $1 ${{PWD##*/}}" >>"$ha_file.run"
+  exec tee /dev/null
+}}
+ha_is_empty() {{
+  [ -n "$ha_code" ] && read -r -t 0 -u "$1" || return
+  IFS= read -r -d '' -n 1 -u "$1" ha_byte || return 0
+  if [ -n "$ha_byte" ]; then printf %s "$ha_byte"; else printf '\0'; fi >>"$2"
+  return 1
+}}
+ha_file=$1 ha_code= ha_sink_1= ha_sink_2=
+cd -P /proc/self && echo "catch ${{PWD##*/}}" >>"$ha_file.run"
+if [ -n "$BASH_VERSION" ]; then
+  read -r -t {PATIENCE_SECONDS} ha_key ha_1
+  [ "$ha_key" != exit ] || ha_code=$ha_1
+  ! ha_is_empty 7 "$ha_file.out" || ha_sink_1=-
+  ! ha_is_empty 8 "$ha_file.err" || ha_sink_2=-
+  case $ha_sink_1$ha_sink_2 in
+    -*) printf 'sink %s -\n' ${{ha_sink_1:+1}} ${{ha_sink_2:+2}} >>"$ha_file.run" ;;
+  esac
+  if [ "$ha_sink_1$ha_sink_2" = -- ]; then
+    printf '%send:%s:' "$2" "$ha_code"
+    printf '%send:%s:' "$2" "$ha_code" >&6
+    kill "$6"
+    exit 0
+  fi
+fi
+if [ -z "$ha_sink_1" ]; then {{ ha_sink 1 & }} <&7 >>"$ha_file.out"; ha_sink_1=$!; fi
+if [ -z "$ha_sink_2" ]; then {{ ha_sink 2 & }} <&8 >>"$ha_file.err"; ha_sink_2=$!; fi
+exec 7<&- 8<&-
+"""
+"""Before ``ha_functions`` and ``ha_loop`` of :mod:`.follow_script`, and with their arguments."""
