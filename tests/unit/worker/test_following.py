@@ -115,7 +115,7 @@ async def test_what_the_pod_says_instead_of_an_end() -> None:
     full = start()
     await full.take(Frame(Channel.STDOUT, PREFIX + b"full:0:"))
     assert "disk is full" in full.stderr
-    for word, text in ((b"unknown:0:", "does not know"), (b"nowhere:0:", "no file can be made")):
+    for word, text in ((b"unknown:0:", "does not know"), (b"nowhere:0:", "no file or pipe")):
         with pytest.raises(ExecError, match=text):
             await start().take(Frame(Channel.STDOUT, PREFIX + word))
 

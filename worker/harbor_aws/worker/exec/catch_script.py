@@ -9,12 +9,15 @@ from __future__ import annotations
 PATIENCE_SECONDS = 0.05
 """How long the pipes are left alone; they hold 64 KiB each."""
 
+# Nothing may be read before the command's side has opened the pipes, or they would seem to be at their end: the first
+# event, "begin", says so. What takes in a stream is known by its descriptor 1, which is the file from its birth to its
+# end: so it writes nothing else, and its parent tells its pid.
+#
 # Descriptors: 0 events, 7 and 8 the pipes of stdout and stderr, 1 and 6 the stream. A pipe is at its end if something
 # can be read and nothing is; a byte that was read to find that out is the file's first. Only bash can do all that.
 CATCH = rf"""
 ha_sink() {{
   exec 6>&- 7<&- 8<&-
-  cd -P /proc/self && echo "sink $1 ${{PWD##*/}}" >>"$ha_file.run"
   exec tee /dev/null
 }}
 ha_is_empty() {{
@@ -25,23 +28,27 @@ ha_is_empty() {{
 }}
 ha_file=$1 ha_code= ha_sink_1= ha_sink_2=
 cd -P /proc/self && echo "catch ${{PWD##*/}}" >>"$ha_file.run"
+while read -r ha_key && [ "$ha_key" != begin ]; do :; done
+if [ "$ha_key" != begin ]; then
+  printf '%snowhere:0:' "$2"
+  exit 0
+fi
 if [ -n "$BASH_VERSION" ]; then
   read -r -t {PATIENCE_SECONDS} ha_key ha_1
   [ "$ha_key" != exit ] || ha_code=$ha_1
   ! ha_is_empty 7 "$ha_file.out" || ha_sink_1=-
   ! ha_is_empty 8 "$ha_file.err" || ha_sink_2=-
-  case $ha_sink_1$ha_sink_2 in
-    -*) printf 'sink %s -\n' ${{ha_sink_1:+1}} ${{ha_sink_2:+2}} >>"$ha_file.run" ;;
-  esac
   if [ "$ha_sink_1$ha_sink_2" = -- ]; then
+    printf 'sink %s -\n' 1 2 >>"$ha_file.run"
     printf '%send:%s:' "$2" "$ha_code"
     printf '%send:%s:' "$2" "$ha_code" >&6
     kill "$6"
     exit 0
   fi
 fi
-if [ -z "$ha_sink_1" ]; then {{ ha_sink 1 & }} <&7 >>"$ha_file.out"; ha_sink_1=$!; fi
-if [ -z "$ha_sink_2" ]; then {{ ha_sink 2 & }} <&8 >>"$ha_file.err"; ha_sink_2=$!; fi
+if [ -z "$ha_sink_1" ]; then {{ ha_sink <&7 & }} >>"$ha_file.out"; ha_sink_1=$!; fi
+if [ -z "$ha_sink_2" ]; then {{ ha_sink <&8 & }} >>"$ha_file.err"; ha_sink_2=$!; fi
+printf 'sink %s %s\n' 1 "$ha_sink_1" 2 "$ha_sink_2" >>"$ha_file.run"
 exec 7<&- 8<&-
 """
 """Before ``ha_functions`` and ``ha_loop`` of :mod:`.follow_script`, and with their arguments."""

@@ -155,6 +155,7 @@ umask "${ha_umask:-022}"
 ha_bash=
 if command -v bash >/dev/null; then ha_bash=1; fi
 ha_run() {
+  echo begin >&9
   if [ -n "$ha_limit" ]; then
     ha_timer </dev/null >/dev/null 2>&1 9>&- &
     ha_timer=$!

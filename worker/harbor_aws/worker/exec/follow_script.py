@@ -60,7 +60,7 @@ ha_takes() {{
 }}
 ha_inject() {{
   trap '' PIPE
-  ha_takes "$1" && ha_say end "$ha_code" >"/proc/$ha_pid/fd/0" && ha_injected=1
+  ha_takes "$1" && ha_say end "$ha_code" >"/proc/$ha_pid/fd/0"
   trap - PIPE
 }}
 ha_finish() {{
@@ -108,10 +108,10 @@ if [ -z "$ha_code" ]; then
   exit 0
 fi
 echo >"$ha_mark" || ha_say full
-ha_inject 1
-ha_inject 2
 ha_tries=0
-while [ -n "$ha_injected" ] && [ "$ha_tries" -lt 25 ] && {{ ha_takes 1 || ha_takes 2; }}; do
+while {{ ha_takes 1 || ha_takes 2; }} && [ "$ha_tries" -lt 25 ]; do
+  ha_inject 1
+  ha_inject 2
   sleep 0.02 || sleep 1
   ha_drain
   ha_tries=$((ha_tries + 1))
@@ -129,6 +129,7 @@ ha_attach() {
     BASH_ENV= LC_ALL=C exec bash -c "$ha_functions$ha_take_up$ha_loop" bash "$@"
   else
     while sleep 0.1 && echo; do :; done | eval "$ha_functions$ha_take_up$ha_loop"
+    exit 0
   fi
 }
 """

@@ -99,4 +99,4 @@ class FollowedCommand:
             case MarkerKind.UNKNOWN:
                 raise ExecError("What became of a command cannot be told: the pod does not know of it any more.")
             case MarkerKind.NOWHERE:
-                raise ExecError("A command was not started: no file can be made in the pod.")
+                raise ExecError("A command was not started: no file or pipe can be made in the pod.")

@@ -25,7 +25,7 @@ class MarkerKind(StrEnum):
     UNKNOWN = "unknown"
     """Nothing in the pod knows of the command."""
     NOWHERE = "nowhere"
-    """The command was not started, since no file can be made in the pod."""
+    """The command was not started, since no file or pipe can be made in the pod."""
     END = "end"
     """The command has ended, with the number as its exit code, and printed nothing behind this."""
 
