@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,15 +12,19 @@ import pytest
 from harbor_aws.infra.errors import PodGoneError
 from harbor_aws.worker.exec.command import run_command
 from harbor_aws.worker.exec.command_script import Command
+from harbor_aws.worker.transfer.compression import Compression
 from harbor_aws.worker.transfer.download import download_directory, download_file
+from harbor_aws.worker.transfer.limits import TransferLimitError, TransferLimits
 from harbor_aws.worker.transfer.report import RemoteFileError
-from harbor_aws.worker.transfer.unpack import TransferLimitError, TransferLimits
 from harbor_aws.worker.transfer.upload import upload_directory, upload_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
     from harbor_aws.worker.pods import Pod, PodKeeper
+
+    RunPod = Callable[..., AbstractAsyncContextManager[Pod]]
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
@@ -218,11 +223,17 @@ async def test_excluded_and_named_files(keeper: PodKeeper, debian: Pod, tmp_path
     assert set(snapshot(tmp_path / "n")) == {"sub", "sub/d e.txt"}
 
 
-async def test_a_tar_that_knows_no_patterns(keeper: PodKeeper, busybox: Pod, tmp_path: Path) -> None:
-    """BusyBox may be built without what leaves files out; that is said, rather than too little or too much brought."""
-    with pytest.raises(RemoteFileError, match="exclude"):
-        await download_directory(keeper.cluster, busybox.name, "/etc", tmp_path / "x", exclude=["*.log"])
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("image", ["debian", "busybox"])
+async def test_patterns_mean_the_same_everywhere(
+    keeper: PodKeeper, debian: Pod, busybox: Pod, tmp_path: Path, image: str
+) -> None:
+    """BusyBox may be built without what leaves files out and what takes names; both work for all that."""
+    pod = debian if image == "debian" else busybox
+    await sh(keeper, pod, "mkdir -p /d7/logs/sub /d7/sub; cd /d7; touch a.log b.txt logs/c sub/d.log 'sub/e f' sub/g")
+    await download_directory(keeper.cluster, pod.name, "/d7", tmp_path / "x", exclude=["*.log", "logs"])
+    assert set(snapshot(tmp_path / "x")) == {"b.txt", "sub", "sub/e f", "sub/g"}
+    await download_directory(keeper.cluster, pod.name, "/d7", tmp_path / "n", names=["sub/e f", "a.log"])
+    assert set(snapshot(tmp_path / "n")) == {"sub", "sub/e f", "a.log"}
 
 
 async def test_hostile_contents_are_left_out(keeper: PodKeeper, debian: Pod, tmp_path: Path) -> None:
@@ -250,21 +261,100 @@ async def test_a_download_has_limits(keeper: PodKeeper, debian: Pod, tmp_path: P
 
 
 async def test_nothing_of_a_transfer_is_left_in_the_pod(keeper: PodKeeper, debian: Pod, tmp_path: Path) -> None:
-    """What was staged in the pod is removed."""
-    (tmp_path / "file").write_text("x")
-    await upload_file(keeper.cluster, debian.name, tmp_path / "file", "/tmp/x")
-    await download_file(keeper.cluster, debian.name, "/tmp/x", tmp_path / "y")
-    assert await sh(keeper, debian, "for i in 1 2 3 4 5; do sleep 0.2; done; ls -A /tmp/.harbor-aws") == ""
+    """What a transfer needed in the pod is removed, be it done or refused."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_text("x")
+    await sh(keeper, debian, "mkdir /left; mkdir -p /left/refused/file; touch /left/refused/file/x")
+    await upload_file(keeper.cluster, debian.name, tmp_path / "tree" / "file", "/left/x")
+    await upload_directory(keeper.cluster, debian.name, tmp_path / "tree", "/left/new")
+    with pytest.raises(RemoteFileError):
+        await upload_directory(keeper.cluster, debian.name, tmp_path / "tree", "/left/refused")
+    await download_file(keeper.cluster, debian.name, "/left/x", tmp_path / "y")
+    await download_directory(keeper.cluster, debian.name, "/left", tmp_path / "z")
+    look = "find /left /tmp -name '.harbor-aws-*' | grep . || exit 0; sleep 0.5"
+    assert await sh(keeper, debian, f"for i in 1 2 3 4 5 6; do {look}; done") == ""
 
 
-async def test_an_image_without_tar(keeper: PodKeeper, doomed: Pod, tmp_path: Path) -> None:
-    """Without tar a file can still be transferred; a directory is refused by a sentence that says what is missing."""
-    await sh(keeper, doomed, "rm /bin/tar; mkdir /full; cp /bin/busybox /full")
-    await sh(keeper, doomed, "cd /full; for a in sh head cat wc mkdir chmod rm mv sha256sum; do ln -s busybox $a; done")
-    (tmp_path / "file").write_text("x")
-    await upload_file(keeper.cluster, doomed.name, tmp_path / "file", "/tmp/x")
-    await download_file(keeper.cluster, doomed.name, "/tmp/x", tmp_path / "y")
-    assert (tmp_path / "y").read_text() == "x"
+@pytest.mark.parametrize("missing", ["tar", "tar dd tee openssl"])
+async def test_an_image_without_tar(keeper: PodKeeper, run_pod: RunPod, tmp_path: Path, missing: str) -> None:
+    """Without tar, and with less than that, the shell does its work, both ways and with one request each."""
+    make_tree(tmp_path / "there")
+    (tmp_path / "there" / "dir" / "large").write_bytes(os.urandom(5 * MIB + 3))
+    async with run_pod(keeper, "debian:bookworm") as pod:
+        await sh(keeper, pod, f"for tool in {missing}; do rm $(command -v $tool); done")
+        before = keeper.cluster.requests["EXEC"]
+        await upload_directory(keeper.cluster, pod.name, tmp_path / "there", "/data/x")
+        await download_directory(keeper.cluster, pod.name, "/data/x", tmp_path / "back")
+        await upload_file(keeper.cluster, pod.name, tmp_path / "there" / "dir" / "large", "/data/y/")
+        await download_file(keeper.cluster, pod.name, "/data/y/large", tmp_path / "large")
+        assert keeper.cluster.requests["EXEC"] - before == 4
+    (tmp_path / "there" / "fifo").unlink()
+    assert snapshot(tmp_path / "back") == snapshot(tmp_path / "there")
+    assert (tmp_path / "large").read_bytes() == (tmp_path / "there" / "dir" / "large").read_bytes()
+
+
+@pytest.mark.parametrize("image", ["debian", "busybox"])
+async def test_links_times_and_any_name(
+    keeper: PodKeeper, debian: Pod, busybox: Pod, tmp_path: Path, image: str
+) -> None:
+    """Hard links stay one file, files keep their times and modes, and names may have any byte."""
+    pod = debian if image == "debian" else busybox
+    source = tmp_path / "there"
+    source.mkdir()
+    (source / "one").write_text("one")
+    (source / "two").hardlink_to(source / "one")
+    os.utime(source / "one", (0, 1_111_111_111))
+    for number, byte in enumerate(set(range(1, 256)) - {ord("/")}):
+        path = Path(os.fsdecode(os.fsencode(source) + b"/any-" + bytes([byte])))
+        path.touch(mode=(0o600, 0o755, 0o444)[number % 3])
+        os.utime(path, (0, 1_000_000_000 + number))
+    await upload_directory(keeper.cluster, pod.name, source, "/links/x")
+    assert await sh(keeper, pod, "cd /links/x; [ one -ef two ] && stat -c %Y one") == "1111111111\n"
+    await download_directory(keeper.cluster, pod.name, "/links/x", tmp_path / "back")
+    assert (tmp_path / "back" / "one").samefile(tmp_path / "back" / "two")
+    assert snapshot(tmp_path / "back") == snapshot(source)
+    for path in source.iterdir():
+        assert (tmp_path / "back" / path.name).stat().st_mtime == path.stat().st_mtime
+    await upload_file(keeper.cluster, pod.name, source / "one", "/links/file")
+    await download_file(keeper.cluster, pod.name, "/links/file", tmp_path / "file")
+    assert (tmp_path / "file").stat().st_mtime == 1_111_111_111
+
+
+@pytest.mark.parametrize("compression", [Compression.GZIP, Compression.ZSTD])
+async def test_compressed(
+    keeper: PodKeeper, debian: Pod, busybox: Pod, tmp_path: Path, compression: Compression
+) -> None:
+    """What is compressed on its way is the same at its end, with whatever of zstd and gzip the image has."""
+    make_tree(tmp_path / "there")
+    for pod in (debian, busybox):
+        await upload_directory(keeper.cluster, pod.name, tmp_path / "there", "/packed", compression=compression)
+        back = tmp_path / pod.name
+        await download_directory(keeper.cluster, pod.name, "/packed", back, compression=compression)
+        assert snapshot(back) == snapshot(tmp_path / "there")
+        await sh(keeper, pod, "rm -r /packed")
+
+
+async def test_holes_are_no_zeros(keeper: PodKeeper, debian: Pod, tmp_path: Path) -> None:
+    """A file of 300 MiB that is nearly all hole takes next to nothing at the other end, where there is GNU tar."""
+    (tmp_path / "there").mkdir()
+    with (tmp_path / "there" / "sparse").open("wb") as file:
+        file.seek(200 * MIB)
+        file.write(b"data")
+        file.truncate(300 * MIB)
+    await upload_directory(keeper.cluster, debian.name, tmp_path / "there", "/holes")
+    await upload_file(keeper.cluster, debian.name, tmp_path / "there" / "sparse", "/holes/alone")
+    said = await sh(keeper, debian, "cd /holes; stat -c %s sparse alone; du -k sparse alone | cut -f1")
+    sizes = [int(word) for word in said.split()]
+    assert sizes[:2] == [300 * MIB] * 2
+    assert max(sizes[2:]) < 1024
+    await download_directory(keeper.cluster, debian.name, "/holes", tmp_path / "back")
+    for name in ("sparse", "alone"):
+        copy = tmp_path / "back" / name
+        assert copy.stat().st_size == 300 * MIB
+        assert copy.stat().st_blocks * 512 < MIB
+        with copy.open("rb") as file:
+            file.seek(200 * MIB)
+            assert file.read(5) == b"data\0"
 
 
 async def test_a_transfer_with_no_pod(keeper: PodKeeper, tmp_path: Path) -> None:

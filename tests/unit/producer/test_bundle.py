@@ -14,7 +14,7 @@ from tests.tiny_tasks import make_task
 from harbor_aws.infra.errors import UsageError
 from harbor_aws.producer import bundle
 from harbor_aws.producer.bundle import BundleError, pack_directory, pack_task, unpack_attempt, unpack_bundle
-from harbor_aws.worker.transfer.unpack import TransferLimits
+from harbor_aws.worker.transfer.limits import TransferLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,6 @@ import pytest
 import pytest_asyncio
 from harbor.models.task.config import EnvironmentConfig
 from harbor.models.trial.paths import TrialPaths
-from tenacity import wait_none
 from tests.unit.worker.fake_kubernetes import FakeKubernetes, serve
 from tests.unit.worker.fake_shell import FakeShell
 
@@ -189,7 +188,6 @@ async def test_the_workers_own_disk_is_infrastructure(
     started: FargateEnvironment, attempt: Attempt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Logs that this machine cannot write are a failure of the infrastructure, not an agent without logs."""
-    monkeypatch.setattr("harbor_aws.worker.transfer.download.download_directory.retry.wait", wait_none())
     monkeypatch.setattr("harbor_aws.worker.environment._EXPLANATION_SECONDS", 0.1)
     (tmp_path / "file").touch()
     with pytest.raises(TransferError, match="own files") as caught:

@@ -1,5 +1,6 @@
-"""Files into a pod and out of it, over exec: directories as tar, single files as they are.
+"""Files into a pod and out of it, over exec: directories as tar, single files as they are, one exec each.
 
-What is transferred is kept as one file in the pod first, so that its size and digest are checked at both ends and
-nothing depends on when a stream ends. Nothing here knows of Harbor.
+What is sent is digested at both ends while it streams, and is put in its place, here or there, only when both agree.
+Nothing is staged as an archive. Images without tar are served by their shell (:mod:`.listing`). Nothing here knows of
+Harbor.
 """

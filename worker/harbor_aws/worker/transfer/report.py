@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from harbor_aws.infra.errors import ExecError, HarborAwsError, PermanentError, TransferError
+from harbor_aws.worker.exec.channels import parse_status
+from harbor_aws.worker.exec.command import ShellMissingError
+from harbor_aws.worker.transfer.scripts import CUT_EXIT_CODE, MISSING_EXIT_CODE, NO_TOOL_EXIT_CODE, WORD
 
-from harbor_aws.infra.errors import HarborAwsError, PermanentError, TransferError
-from harbor_aws.worker.transfer.scripts import MISSING_EXIT_CODE, NO_TAR_EXIT_CODE, REPORT
+_STDERR_TAIL = 2000
 
 
 class RemoteFileError(HarborAwsError):
@@ -18,52 +20,40 @@ class RemoteFileError(HarborAwsError):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class TransferReport:
-    """What arrived in the pod, or is about to leave it."""
+def words_after(word: str, text: bytes, *, what: str) -> list[str]:
+    """What a script's last line that begins with ``word`` says behind it.
 
-    size: int
-    sha256: str | None
-    """``None`` where the image cannot tell."""
-    mode: int | None
-    """Permission bits of a single file."""
+    Raises:
+        TransferError: there is no such line.
+    """
+    prefix = f"{WORD}{word}".encode()
+    for line in reversed(text.split(b"\n")):
+        if line == prefix or line.startswith(prefix + b" "):
+            return line[len(prefix) :].decode(errors="replace").split()
+    raise TransferError(f"{what}: the pod says {text[-200:]!r} where it should say {word!r}.")
 
-    @classmethod
-    def parse(cls, line: bytes) -> TransferReport:
-        """The report in a line.
 
-        Raises:
-            TransferError: there is none.
-        """
-        words = line.removeprefix(REPORT.encode()).decode(errors="replace").split()
-        if not line.startswith(REPORT.encode()) or len(words) != 3 or not words[0].isdigit():
-            raise TransferError(f"The pod reports a transfer by {line[:200]!r}, which says nothing.")
-        size, sha256, mode = words
-        return cls(
-            size=int(size),
-            sha256=None if sha256 == "-" else sha256,
-            mode=None if mode == "-" else int(mode, 8),
-        )
-
-    def check(self, *, size: int, sha256: str, what: str) -> None:
-        """Compare with what this side saw.
-
-        Raises:
-            TransferError: they differ.
-        """
-        if size != self.size:
-            raise TransferError(f"{what} did not arrive whole: {size} bytes here, {self.size} in the pod.")
-        if self.sha256 not in (None, sha256):
-            raise TransferError(f"{what} was changed on its way: SHA-256 {sha256} here, {self.sha256} in the pod.")
+def last_word_error(last_word: bytes, *, stderr: bytes, what: str) -> Exception | None:
+    """The exception for how a transfer's script ended, by the server's word; ``None`` if it ended well."""
+    status = parse_status(last_word)
+    if status.exit_code == 0:
+        return None
+    if status.exit_code is not None:
+        return remote_error(status.exit_code, stderr=stderr, what=what)
+    if "executable file not found" in status.message or "no such file or directory" in status.message:
+        return ShellMissingError(f"{what}: the image has no shell, which a transfer needs: {status.message}")
+    return ExecError(f"{what}: no process could be started: {status.message}")
 
 
 def remote_error(exit_code: int, *, stderr: bytes, what: str) -> Exception:
     """The exception for a transfer's script that did not end with 0."""
-    text = stderr.decode(errors="replace").strip()[-2000:] or f"exit code {exit_code}"
+    text = stderr.decode(errors="replace").strip()[-_STDERR_TAIL:] or f"exit code {exit_code}"
     if exit_code == MISSING_EXIT_CODE:
         return FileNotFoundError(f"{what}: {text}")
+    if exit_code == CUT_EXIT_CODE:
+        return TransferError(f"{what} did not arrive whole: {text}")
     if exit_code > 128:
         return TransferError(f"{what} was killed in the pod: {text}")
-    if exit_code == NO_TAR_EXIT_CODE:
-        return PermanentError(f"{what}: {text}, which the transfer of a directory needs. Install tar in the image.")
+    if exit_code == NO_TOOL_EXIT_CODE:
+        return PermanentError(f"{what}: {text}, which a transfer needs. Install one in the image.")
     return RemoteFileError(f"{what}: {text}")
