@@ -10,8 +10,8 @@ import pytest
 
 from harbor_aws.infra.errors import ExecError, PodFailedError, PodGoneError
 from harbor_aws.worker.exec.command import CommandResult, run_command
-from harbor_aws.worker.exec.output import LIMIT_BYTES
 from harbor_aws.worker.exec.command_script import Command
+from harbor_aws.worker.exec.output import LIMIT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

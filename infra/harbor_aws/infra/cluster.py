@@ -8,6 +8,7 @@ of hundreds of pods costs no validation of models that nobody reads.
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
 import json
 import ssl
 from collections import Counter
@@ -43,6 +44,13 @@ https://docs.aiohttp.org/en/stable/client_advanced.html#graceful-shutdown"""
 
 _CLOSE_SECONDS = 2
 """How long the other side of a WebSocket may take to say goodbye."""
+
+_TLS_RECORD_BYTES = 16 * 1024
+"""The most that TLS sends at once (RFC 8446, 5.1)."""
+
+asyncio.sslproto.SSLProtocol.max_size = _TLS_RECORD_BYTES
+# asyncio gives every TLS connection a buffer of 256 KiB, of which a record fills a sixteenth: with hundreds of commands
+# open at once that is most of a worker's memory.
 
 _WATCH_LINE_BYTES = 2**21  # an object is at most 1.5 MiB (etcd's limit)
 

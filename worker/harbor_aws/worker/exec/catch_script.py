@@ -9,6 +9,8 @@ from __future__ import annotations
 PATIENCE_SECONDS = 0.05
 """How long the pipes are left alone; they hold 64 KiB each."""
 
+# While nothing else holds the pipes, no end of the stream may end this.
+#
 # Nothing may be read before the command's side has opened the pipes, or they would seem to be at their end: the first
 # event, "begin", says so. What takes in a stream is known by its descriptor 1, which is the file from its birth to its
 # end: so it writes nothing else, and its parent tells its pid.
@@ -28,6 +30,8 @@ ha_is_empty() {{
 }}
 ha_file=$1 ha_code= ha_sink_1= ha_sink_2=
 cd -P /proc/self && echo "catch ${{PWD##*/}}" >>"$ha_file.run"
+trap '' PIPE
+printf '%sstart:0:' "$2"
 while read -r ha_key && [ "$ha_key" != begin ]; do :; done
 if [ "$ha_key" != begin ]; then
   printf '%snowhere:0:' "$2"
@@ -50,5 +54,6 @@ if [ -z "$ha_sink_1" ]; then {{ ha_sink <&7 & }} >>"$ha_file.out"; ha_sink_1=$!;
 if [ -z "$ha_sink_2" ]; then {{ ha_sink <&8 & }} >>"$ha_file.err"; ha_sink_2=$!; fi
 printf 'sink %s %s\n' 1 "$ha_sink_1" 2 "$ha_sink_2" >>"$ha_file.run"
 exec 7<&- 8<&-
+trap - PIPE
 """
 """Before ``ha_functions`` and ``ha_loop`` of :mod:`.follow_script`, and with their arguments."""

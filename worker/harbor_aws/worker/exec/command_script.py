@@ -144,10 +144,9 @@ ha_timer() {{
 _START = r"""
 ha_claim "$ha_id"
 case $? in
-  1) ha_attach "$ha_id" "$ha_prefix" 0 0 ;;
+  1) ha_attach "$ha_id" "$ha_prefix" 0 0; printf '%sunknown:0:' "$ha_prefix"; exit 0 ;;
   2) printf '%snowhere:0:' "$ha_prefix"; exit 0 ;;
 esac
-printf '%sstart:0:' "$ha_prefix"
 read -r ha_key ha_umask <"$ha_file.run"
 umask 077
 true >"$ha_file.out" && true >"$ha_file.err" && true >"$ha_file.mark"

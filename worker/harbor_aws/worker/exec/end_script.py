@@ -8,6 +8,9 @@ KILL_GRACE_SECONDS = 2
 """How long a command has between TERM and KILL."""
 
 
+# Whoever ends a command notes whom that takes, so that another one that comes meanwhile, or after the first was killed,
+# sees to it as well.
+#
 # Who is killed: the command's shell, all below it, and what is left without a parent in its session. Who is spared:
 # what runs the command, which is above it or leads the session, and what takes in its output; they still write down
 # what was printed and the exit code. A process that made a session of its own and gave itself to pid 1 is a daemon,
@@ -22,22 +25,24 @@ case $? in
 esac
 """
     + r"""
-grace=$2 pid= sinks= session= tries=100
+grace=$2 pid= sinks= session= doomed= ended= tries=100
 while [ -z "$pid" ]; do
-  while read -r key first second; do
+  while read -r key first rest; do
     case $key in
-      exit) exit 0 ;;
+      exit) ended=1 ;;
       shell) pid=$first ;;
-      sink) sinks="$sinks$second " ;;
+      sink) sinks="$sinks$rest " ;;
+      doomed) doomed="$doomed$first $rest " ;;
     esac
   done <"$ha_file.run"
+  [ -z "$ended" ] || [ -n "$doomed" ] || exit 0
   [ -z "$pid" ] || break
   [ "$tries" -gt 0 ] || exit 1
   tries=$((tries - 1))
   sinks=
   sleep 0.1 || sleep 1
 done
-doomed=" $pid " spared=" 1 $$ $sinks"
+doomed=" $pid $doomed" spared=" 1 $$ $sinks"
 look() {
   table=
   for f in /proc/[0-9]*/stat; do
@@ -103,6 +108,7 @@ alive() {
 }
 find_all() { look; descend; spare; adopt; descend; alive; }
 find_all
+echo "doomed $living" >>"$ha_file.run"
 [ -n "$living" ] && kill -TERM $living
 deadline=$((grace * 10))
 while [ -n "$living" ] && [ "$deadline" -gt 0 ]; do

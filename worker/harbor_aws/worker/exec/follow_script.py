@@ -53,7 +53,13 @@ if [ -n "$BASH_VERSION" ]; then
 else
   ha_wait() {{ read -r ha_key ha_1; }}
 fi
-ha_runs() {{ [ -z "$ha_shell" ] || [ -d "/proc/$ha_shell" ] || [ -d "/proc/$ha_parent" ]; }}
+ha_runs() {{
+  if [ -n "$ha_shell" ]; then
+    [ -d "/proc/$ha_shell" ] || [ -d "/proc/$ha_parent" ]
+  else
+    [ "$ha_ticks" -lt 300 ] || [ -d "/proc/${{ha_catch:-none}}" ]
+  fi
+}}
 ha_takes() {{
   eval "ha_pid=\$ha_sink_$1"
   [ -z "$ha_pid" ] || [ "/proc/$ha_pid/fd/1" -ef "/proc/self/fd/$(($1 + 2))" ]
@@ -104,7 +110,7 @@ if [ -z "$ha_sink_1$ha_sink_2" ] && ! [ -d "/proc/$ha_catch" ]; then
   [ -n "$ha_sink_1$ha_sink_2" ] || ha_code=
 fi
 if [ -z "$ha_code" ]; then
-  ha_say killed
+  if [ -n "$ha_shell" ]; then ha_say killed; else ha_say unknown; fi
   exit 0
 fi
 echo >"$ha_mark" || ha_say full
@@ -123,6 +129,8 @@ ha_finish 2 >&6
 
 _ATTACH = r"""
 ha_attach() {
+  [ -e "$ha_file.err" ] || sleep 1
+  [ -e "$ha_file.err" ] || return
   printf '%sstart:0:' "$2"
   set -- "$ha_file" "$2" "$ha_file.mark.$$" "$3" "$4" ""
   if command -v bash >/dev/null; then
@@ -140,7 +148,8 @@ ha_take_up={shlex.quote(_TAKE_UP)}
 ha_loop={shlex.quote(_LOOP)}
 {_ATTACH}"""
 """Defines ``ha_attach ID PREFIX STDOUT_BYTES STDERR_BYTES``, which follows the command that ``ha_find`` found, behind
-so many bytes, and does not return; and ``ha_functions`` and ``ha_loop`` for who follows a command from its beginning.
+so many bytes, and returns only if what had claimed it was killed before it could start it; and ``ha_functions`` and
+``ha_loop`` for who follows a command from its beginning.
 
 The arguments of these are the stem of the command's files; the markers' prefix; a file for this follower's own mark;
 how many bytes of stdout and stderr are known, or nothing from the beginning; the pid of the shell that waits for this

@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 _STDIN, _STDOUT, _STDERR, _ERROR, _RESIZE, _END = 0, 1, 2, 3, 4, 255
+_LOOK_SECONDS = 1.0
 _LARGEST_MESSAGE = 32 * 1024 * 1024
 """Bytes; the bound of the kubelet's own WebSocket library."""
 
@@ -79,9 +80,9 @@ async def exec_in_pod(request: web.Request, cluster: Cluster, target: Target) ->
     socket = web.WebSocketResponse(protocols=PROTOCOLS, compress=False, max_msg_size=_LARGEST_MESSAGE)
     if not set(PROTOCOLS) & {one.strip() for one in request.headers.get("Sec-WebSocket-Protocol", "").split(",")}:
         raise bad_request(f"unable to upgrade: none of the protocols asked for is one of {', '.join(PROTOCOLS)}")
-    await socket.prepare(request)
-    session = _Session(socket, options)
+    session = _Session(request, socket, options)
     try:
+        await socket.prepare(request)
         await session.run(cluster, pod, container)
     except ClientConnectionError:
         _log.debug("The client of an exec in %s left.", target.name, extra={"action": "exec", "pod": target.name})
@@ -91,7 +92,8 @@ async def exec_in_pod(request: web.Request, cluster: Cluster, target: Target) ->
 class _Session:
     """One exec stream."""
 
-    def __init__(self, socket: web.WebSocketResponse, options: ExecOptions) -> None:
+    def __init__(self, request: web.Request, socket: web.WebSocketResponse, options: ExecOptions) -> None:
+        self._request = request
         self._socket = socket
         self._options = options
 
@@ -105,16 +107,16 @@ class _Session:
         except ExecFailedError as error:
             await self._finish(internal_error(error.message).status())
             return
-        reading = asyncio.create_task(self._read(process))
         writing = asyncio.create_task(self._write(process))
+        tasks = {asyncio.create_task(self._read(process)), asyncio.create_task(self._watch()), writing}
         try:
-            await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if writing.done():
                 await self._finish(exit_status(writing.result()))
         finally:
-            for task in (reading, writing):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(reading, writing, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             process.detach()
 
     async def _greet(self) -> None:
@@ -122,6 +124,11 @@ class _Session:
         options = self._options
         channel = _STDOUT if options.stdout else _STDERR if options.stderr and not options.tty else _ERROR
         await self._socket.send_bytes(bytes([channel]))
+
+    async def _watch(self) -> None:
+        """Until the connection is gone: a process that does not read keeps :meth:`_read` from noticing."""
+        while self._request.transport is not None and not self._request.transport.is_closing():
+            await asyncio.sleep(_LOOK_SECONDS)  # noqa: ASYNC110 - a transport has no event for its end
 
     async def _read(self, process: ExecProcess) -> None:
         """Feed the process until the client goes away."""
