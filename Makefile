@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check unit format requirements clean
+.PHONY: demo test check unit bench format requirements clean
 
 $(STAMP): pyproject.toml requirements-dev.txt
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { \
@@ -28,6 +28,9 @@ unit: $(STAMP)
 test: check
 	mkdir -p build
 	$(BIN)/pytest -q --basetemp=build/pytest
+
+bench: $(STAMP) ## BENCH_ARGS="--quick", "--only exec", "--kubeconfig FILE"
+	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
 requirements: ## compile the pinned versions anew
 	$(BIN)/uv pip compile -q --universal --no-emit-index-url --no-annotate --extra dev --python-version 3.12 --upgrade -o requirements-dev.txt pyproject.toml
