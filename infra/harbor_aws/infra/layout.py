@@ -41,6 +41,12 @@ def result_key(job: str, trial: str) -> str:
     return f"{results_prefix(job)}{trial}.json"
 
 
+def replay_key(job: str, trial: str, generation: int) -> str:
+    """Which message is the trial's ``generation``-th replay: a :class:`~harbor_aws.producer.state.ReplayMarker`,
+    written once. Where it is, that replay was sent."""
+    return f"jobs/{job}/replays/{trial}-{generation}.json"
+
+
 def attempt_key(job: str, trial: str, attempt: str) -> str:
     """All that an attempt left in its trial directory, as one archive."""
     return f"jobs/{job}/attempts/{trial}/{attempt}.tar.zst"

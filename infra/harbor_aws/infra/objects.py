@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import TagTypeDef
 
     from harbor_aws.infra.stack import Stack
+
+EXPIRING: TagTypeDef = {"Key": "harbor-aws", "Value": "expires"}
+"""The tag of what nobody will want for long: an attempt that lost to another, or was given up."""
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _TAKEN = {"412", "PreconditionFailed"}
@@ -94,9 +98,21 @@ class ObjectStore:
         return True
 
     def upload(self, key: str, path: Path) -> None:
-        """Upload a file of any size, in parts when it is large."""
+        """Upload a file of any size, in parts when it is large; parts of an upload that fails are removed.
+
+        Not so those of a process that is killed: the bucket's life-cycle rule AbortIncompleteMultipartUpload does that.
+        """
         with self._translated(key):
             self._client.upload_file(str(path), self._bucket, key)
+
+    def expire(self, key: str) -> None:
+        """Mark an object for the bucket's life-cycle rule, which removes what has :data:`EXPIRING` some weeks later.
+
+        Raises:
+            ObjectMissingError: there is no such object.
+        """
+        with self._translated(key):
+            self._client.put_object_tagging(Bucket=self._bucket, Key=key, Tagging={"TagSet": [EXPIRING]})
 
     def download(self, key: str, path: Path) -> None:
         """Download an object of any size to ``path``.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harbor.models.job.config import JobConfig
     from harbor.models.trial.config import AgentConfig
 
-ENVIRONMENT_KWARGS: frozenset[str] = frozenset()
+ENVIRONMENT_KWARGS: frozenset[str] = frozenset({"restricted"})
 """What ``--ek`` may name. Harbor swallows unknown ones without a word, so they are refused here."""
 
 

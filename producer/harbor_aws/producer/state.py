@@ -1,4 +1,7 @@
-"""What the bucket holds of a trial: where it is, and its committed result. Written by workers, read by ``status``."""
+"""What the bucket holds of a trial: where it is, and its committed result.
+
+Written by workers, and by ``dlq`` for dead letters; read by ``status``.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Phase(StrEnum):
-    """Where a trial is. A trial without a state is still in the queue."""
+    """Where a trial is. A trial without a state is still in the queue, and counted as queued."""
 
+    QUEUED = "queued"
+    """It is put back from the dead-letter queue, and no worker has it yet."""
     STARTING = "starting"
     """A worker has it; its pod is being made, and its agent installed."""
     AGENT = "agent"
@@ -38,15 +43,30 @@ class TrialState(BaseModel):
     trial: str
     phase: Phase
     attempt: int
+    replay: int = 0
+    """Which replay the attempt belongs to; see :class:`~harbor_aws.producer.message.TrialMessage`."""
+    message_id: str | None = None
+    """SQS's MessageId of the message that the attempt came with."""
     attempt_id: str | None = None
     pod: str | None = None
     worker: str
+    """Who had it last; the command that put it back, if nobody has it."""
     since: datetime
     """When this phase began (UTC)."""
     reason: str | None = None
     """Why it is retrying or dead: the exception's class and message."""
     logs: str | None = None
     """Key of the archive that the last failed attempt left."""
+
+
+class ReplayMarker(BaseModel):
+    """The one message that counts of a trial's replay, whoever sent how many."""
+
+    model_config = ConfigDict(frozen=True)
+
+    message_id: str
+    """SQS's MessageId."""
+    marked_at: datetime
 
 
 class CommittedResult(BaseModel):

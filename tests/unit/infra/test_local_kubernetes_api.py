@@ -112,10 +112,12 @@ async def test_token_is_asked_for(client: Client) -> None:
 async def test_discovery(client: Client) -> None:
     """Groups, resources and subresources are listed as clients look for them."""
     assert (await client("GET", "/api"))["versions"] == ["v1"]
-    assert [group["name"] for group in (await client("GET", "/apis"))["groups"]] == ["apps"]
+    assert [group["name"] for group in (await client("GET", "/apis"))["groups"]] == ["apps", "coordination.k8s.io"]
     names = {row["name"] for row in (await client("GET", "/api/v1"))["resources"]}
     assert {"pods", "pods/exec", "pods/log", "namespaces", "events"} <= names
     assert {row["name"] for row in (await client("GET", "/apis/apps/v1"))["resources"]} >= {"deployments/scale"}
+    (lease,) = (await client("GET", "/apis/coordination.k8s.io/v1"))["resources"]
+    assert (lease["name"], lease["kind"], "shortNames" in lease) == ("leases", "Lease", False)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ def test_no_more_is_taken_than_slots_are_free(client: SQSClient) -> None:
     bench.in_flight.remove(taken[0])
     assert len(bench.intake.take(0.1)) == 1
     assert {held.delivery.receive_count for held in taken} == {1}
+    assert len({held.delivery.message_id for held in taken}) == 4
 
 
 def test_an_undecodable_message_moves_to_the_dead_letters(client: SQSClient) -> None:

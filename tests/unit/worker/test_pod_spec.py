@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from harbor_aws.infra.fargate import FargateSize
-from harbor_aws.worker.pod_spec import PodOwner, PodRequest, label_value, owner_selector, pod_manifest, worker_selector
+from harbor_aws.infra.labels import STACK_LABEL, label_value, stack_selector
+from harbor_aws.worker.pod_spec import PodOwner, PodRequest, owner_selector, pod_manifest, worker_selector
 
 LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?\Z")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 
-def owner(**changes: str) -> PodOwner:
-    fields = {"job": "job", "trial": "trial", "attempt_id": "01-a", "worker": "w", "session": "trial__env"}
+def owner(**changes: str | None) -> PodOwner:
+    fields: dict[str, Any] = {
+        "job": "job",
+        "trial": "trial",
+        "attempt_id": "01-a",
+        "worker": "w",
+        "session": "trial__env",
+        "stack": "s",
+    }
     return PodOwner(**{**fields, **changes})
 
 
@@ -52,7 +61,7 @@ def test_every_attempt_and_environment_has_its_own_pod() -> None:
 
 
 def test_the_manifest() -> None:
-    """One container as root that only waits, requests equal to limits, and nothing of the cluster's."""
+    """One container as root that only waits, requests equal to limits; labels say whose it is."""
     request = PodRequest(
         owner=owner(trial="a/b"), image="image", size=FargateSize(1000, 3072), deadline_seconds=99, memory_mib=2048
     )
@@ -68,6 +77,13 @@ def test_the_manifest() -> None:
     labels = [f"{key}={value}" for key, value in metadata["labels"].items()]
     assert set(owner_selector(job="job", trial="a/b").split(",")) <= set(labels)
     assert worker_selector("w") in labels
+    assert set(stack_selector("s").split(",")) <= set(labels)
+
+
+def test_a_pod_of_no_stack_says_none() -> None:
+    """So that no reaper takes it for its stack's."""
+    request = PodRequest(owner=owner(stack=None), image="i", size=FargateSize(250, 512), deadline_seconds=1)
+    assert STACK_LABEL not in pod_manifest(request)["metadata"]["labels"]
 
 
 def test_a_task_that_asks_for_nothing_gets_all_of_its_size() -> None:

@@ -14,13 +14,16 @@ from tests.unit.worker.trial_fakes import MemoryQueue, MemoryStore, NoPods
 
 from harbor_aws.infra.cluster import AccessRefusedError
 from harbor_aws.infra.errors import PermanentError
-from harbor_aws.infra.layout import bundle_key, result_key, state_key
+from harbor_aws.infra.layout import PLAN_NAME, bundle_key, job_key, replay_key, result_key, state_key
+from harbor_aws.infra.queues import MAX_ATTRIBUTES
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import Stack
 from harbor_aws.producer.bundle import pack_task
 from harbor_aws.producer.celery_message import decode
+from harbor_aws.producer.dead_letters.letter import LetterDetails, PodEnd
 from harbor_aws.producer.message import TrialMessage
-from harbor_aws.producer.state import Phase, TrialState
+from harbor_aws.producer.planfile import PlannedTrial, dump_plan
+from harbor_aws.producer.state import Phase, ReplayMarker, TrialState
 from harbor_aws.worker.bundles import BundleCache
 from harbor_aws.worker.delivery import Delivery
 from harbor_aws.worker.trial import TrialRunner
@@ -55,7 +58,13 @@ class Bench:
     pods: NoPods = field(default_factory=NoPods)
 
     def delivery(
-        self, *, agent: str = "Idle", environment: str = "Memory", receive_count: int = 1, **fields: Any
+        self,
+        *,
+        agent: str = "Idle",
+        environment: str = "Memory",
+        receive_count: int = 1,
+        message_id: str = "m1",
+        **fields: Any,
     ) -> Delivery:
         fakes = "tests.unit.worker.trial_fakes"
         config = {
@@ -68,7 +77,13 @@ class Bench:
         message = TrialMessage(
             **{"job": JOB, "trial": TRIAL, "bundle": self._bundle(), "trial_config": config, **fields}
         )
-        return Delivery(message, "the body as it came", receive_count)
+        self.plan(message)
+        return Delivery(message, "the body as it came", receive_count, message_id)
+
+    def plan(self, message: TrialMessage) -> None:
+        """Let the job's plan say what the message says."""
+        planned = PlannedTrial(task="some-task", **message.model_dump(include=set(PlannedTrial.model_fields)))
+        self.store.objects[job_key(message.job, PLAN_NAME)] = dump_plan([planned])
 
     async def run(self, delivery: Delivery) -> None:
         await self.runner()(delivery)
@@ -114,9 +129,11 @@ class Bench:
         body = self.store.get(state_key(JOB, TRIAL))
         return TrialState.model_validate_json(body) if body else None
 
-    def say(self, phase: Phase, attempt: int) -> None:
+    def say(self, phase: Phase, attempt: int, **fields: Any) -> None:
         """What another worker said of the trial."""
-        state = TrialState(trial=TRIAL, phase=phase, attempt=attempt, worker="worker-2", since=datetime.now(UTC))
+        state = TrialState(
+            trial=TRIAL, phase=phase, attempt=attempt, worker="worker-2", since=datetime.now(UTC), **fields
+        )
         self.store.put(state_key(JOB, TRIAL), state.model_dump_json().encode())
 
     @property
@@ -193,6 +210,30 @@ async def test_the_last_attempt_becomes_a_dead_letter(bench: Bench) -> None:
     assert (letter.attributes["cause"], letter.attributes["reason"]) == ("TransientError", "the pod was lost")
     assert "the pod was lost" in json.loads(letter.attributes["details"])["traceback"]
     assert bench.next_attempts == []
+
+
+async def test_every_attempt_is_remembered(bench: Bench) -> None:
+    """A retry carries what became of the attempts before it, and so does the dead letter in the end."""
+    delivery = bench.delivery(environment="LosingPods")
+    for _ in range(2):
+        await bench.run(delivery)
+        delivery = Delivery(bench.next_attempts[-1], "the body as it came", 1, "m")
+    await bench.run(delivery)
+    details = LetterDetails.model_validate_json(bench.dead_letters.sent[0].attributes["details"])
+    assert [(each.attempt, each.worker, each.cause) for each in details.attempts] == [
+        (number, "worker-1", "TransientError") for number in (1, 2, 3)
+    ]
+    assert all(each.began_at and each.ended_at and each.began_at <= each.ended_at for each in details.attempts)
+    assert (details.budget, details.message_id, details.receive_count) == (3, "m", 1)
+
+
+async def test_a_dead_letter_tells_of_its_pod(bench: Bench) -> None:
+    """Its word for the end, and its last state and events as far as the failure has them."""
+    await bench.run(bench.delivery(environment="Evicted", attempt=3))
+    (letter,) = bench.dead_letters.sent
+    details = LetterDetails.model_validate_json(letter.attributes["details"])
+    assert details.pod == PodEnd(name="pod-1", reason="Evicted", said="Pod pod-1 ended. Events: Evicted: node is full")
+    assert len(letter.attributes) <= MAX_ATTRIBUTES
 
 
 async def test_max_retries_is_harbors(bench: Bench) -> None:
@@ -307,6 +348,38 @@ async def test_an_old_message_is_dropped(bench: Bench, phase: Phase, attempt: in
     bench.say(phase, attempt)
     await bench.run(bench.delivery(receive_count=2))
     assert (bench.result, bench.pods.leftovers_deleted) == (None, 0)
+
+
+async def test_a_dead_letters_message_that_was_not_deleted_is_dropped(bench: Bench) -> None:
+    """It comes again although the letter was sent; nothing is sent twice."""
+    await bench.run(bench.delivery(environment="LosingPods", attempt=3))
+    await bench.run(bench.delivery(environment="LosingPods", attempt=3, receive_count=2))
+    assert len(bench.dead_letters.sent) == 1
+    assert bench.state is not None
+    assert (bench.state.phase, bench.state.message_id) == (Phase.DEAD, "m1")
+
+
+async def test_a_replay_runs_after_its_trial_was_dead(bench: Bench) -> None:
+    """What its attempts left in the cluster is removed first; a second message of the replay is dropped."""
+    bench.say(Phase.DEAD, 3)
+    await bench.run(bench.delivery(environment="LosingPods", replay=1))
+    assert (bench.pods.leftovers_deleted, [message.attempt for message in bench.next_attempts]) == (1, [2])
+    await bench.run(bench.delivery(environment="LosingPods", replay=1, message_id="m2"))
+    assert (bench.result, bench.pods.leftovers_deleted) == (None, 1)
+    await bench.run(Delivery(bench.next_attempts[0], "body", 1, "m3"))
+    assert bench.state is not None
+    assert (bench.state.replay, bench.state.attempt) == (1, 2)
+
+
+async def test_the_marked_message_is_the_replay(bench: Bench) -> None:
+    """Whichever comes first, only the one that the replayer marked runs, and that one however often it comes."""
+    marker = ReplayMarker(message_id="m2", marked_at=datetime.now(UTC))
+    bench.store.put(replay_key(JOB, TRIAL, 1), marker.model_dump_json().encode())
+    bench.say(Phase.QUEUED, 1, replay=1)
+    await bench.run(bench.delivery(replay=1, message_id="m1"))
+    assert bench.result is None
+    await bench.run(bench.delivery(replay=1, message_id="m2", receive_count=2))
+    assert bench.result is not None
 
 
 @pytest.mark.parametrize("phase", [Phase.STARTING, Phase.AGENT, Phase.HANDED_BACK, Phase.COLLECTING])

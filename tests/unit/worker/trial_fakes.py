@@ -13,7 +13,7 @@ from harbor.environments.base import BaseEnvironment, ExecResult
 from harbor.environments.capabilities import EnvironmentCapabilities
 
 from harbor_aws.infra.cluster import AccessRefusedError
-from harbor_aws.infra.errors import TransientError
+from harbor_aws.infra.errors import PodGoneError, TransientError
 from harbor_aws.infra.objects import ObjectMissingError
 from harbor_aws.worker.attempt import current_attempt
 
@@ -81,6 +81,17 @@ class LosingPodsEnvironment(MemoryEnvironment):
         attempt = current_attempt.get()
         assert attempt is not None
         attempt.failures.append(TransientError("the pod was lost"))
+
+
+class EvictedEnvironment(MemoryEnvironment):
+    """Its pod goes while Harbor is done with it."""
+
+    @override
+    async def stop(self, delete: bool) -> None:
+        attempt = current_attempt.get()
+        assert attempt is not None
+        error = PodGoneError("Pod pod-1 ended. Events: Evicted: node is full", pod="pod-1", reason="Evicted")
+        attempt.failures.append(error)
 
 
 class RefusedEnvironment(MemoryEnvironment):

@@ -18,6 +18,8 @@ class Delivery:
     """The SQS body as it came, for a dead letter that can be replayed."""
     receive_count: int
     """SQS's ApproximateReceiveCount."""
+    message_id: str | None = None
+    """SQS's MessageId, the same at every receive; ``None`` where there is no queue."""
 
 
 class TrialHandler(Protocol):

@@ -41,6 +41,7 @@ from harbor_aws.worker.attempt import current_attempt
 from harbor_aws.worker.dockerfile import final_user
 from harbor_aws.worker.exec.command import ShellMissingError, run_command
 from harbor_aws.worker.exec.command_script import Command
+from harbor_aws.worker.pod_security import ROOT, restricted_user, user_within
 from harbor_aws.worker.pod_spec import PodOwner, PodRequest
 from harbor_aws.worker.pods import not_started
 from harbor_aws.worker.transfer.download import download_directory, download_file
@@ -65,23 +66,30 @@ class FargateEnvironment(BaseEnvironment):
     """A task's container, as a pod.
 
     Commands run as the user that Harbor names, else as the Dockerfile's last ``USER``, else as root: a pod's container
-    is root's, and a user that only a prebuilt image knows is not seen.
+    is root's, and a user that only a prebuilt image knows is not seen. With ``--ek restricted=true`` nothing in the pod
+    is root's; see :mod:`harbor_aws.worker.pod_security`.
 
     Raises:
         PermanentError: this backend cannot run the task, or an ``--ek`` is not known.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, restricted: bool = False, **kwargs: Any) -> None:
+        if not isinstance(restricted, bool):
+            raise PermanentError(f"--ek restricted is true or false, and not {restricted!r}.")
         known = set(inspect.signature(BaseEnvironment.__init__).parameters) | _NEWER_ARGUMENTS
         unknown = sorted(set(kwargs) - known)
         if unknown:
-            raise PermanentError(f"The harbor-aws environment takes no --ek, and got {', '.join(unknown)}.")
+            raise PermanentError(
+                f"The harbor-aws environment takes no --ek but restricted, and got {', '.join(unknown)}."
+            )
         super().__init__(**{**kwargs, "persistent_env": resolve_env_vars(kwargs.get("persistent_env") or {})})
         self._attempt = current_attempt.get()
         self._is_standalone = self._attempt is None
         self._pod: Pod | None = None
         self._pod_name: str | None = None
         self._image_user: str | None = None
+        self._is_restricted = restricted
+        self._pod_user = ROOT
 
     @staticmethod
     @override
@@ -131,14 +139,17 @@ class FargateEnvironment(BaseEnvironment):
             self._attempt = await standalone.join(self.session_id)
         attempt = self._attempt
         with self._recording():
+            image = await self._image(attempt, force_build=force_build)
+            self._pod_user = restricted_user(self._image_user) if self._is_restricted else ROOT
             request = PodRequest(
                 owner=self._owner(attempt),
-                image=await self._image(attempt, force_build=force_build),
+                image=image,
                 size=self._size(),
                 deadline_seconds=attempt.settings.pod_deadline_seconds,
                 cpus=self._wanted("cpu"),
                 memory_mib=self._wanted("memory"),
                 storage_mib=self._effective_storage_mb,
+                user=self._pod_user,
             )
             self._pod_name = request.owner.pod_name
             attempt.pod_names.append(self._pod_name)
@@ -191,7 +202,7 @@ class FargateEnvironment(BaseEnvironment):
                     text=command,
                     env=self._merge_env(env) or {},
                     cwd=cwd or self.task_env_config.workdir,
-                    user=self._image_user if resolved is None else resolved,
+                    user=user_within(self._image_user if resolved is None else resolved, pod_user=self._pod_user),
                 ),
                 timeout_seconds=timeout_sec,
                 on_output=self._output_callback(),
@@ -341,6 +352,7 @@ class FargateEnvironment(BaseEnvironment):
             attempt_id=attempt.attempt_id,
             worker=attempt.pods.worker,
             session=self.session_id,
+            stack=attempt.stack.name,
         )
 
     def _size(self) -> FargateSize:

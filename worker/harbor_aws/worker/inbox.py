@@ -40,6 +40,8 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Change
 class ReceivedMessage:
     """A message as SQS gave it."""
 
+    message_id: str
+    """SQS's name of it, the same at every receive."""
     body: str
     receipt: str
     receive_count: int
@@ -87,6 +89,7 @@ class Inbox:
             )
         return [
             ReceivedMessage(
+                message_id=message["MessageId"],
                 body=message["Body"],
                 receipt=message["ReceiptHandle"],
                 receive_count=int(message["Attributes"]["ApproximateReceiveCount"]),

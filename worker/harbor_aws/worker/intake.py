@@ -88,7 +88,7 @@ class Intake:
         undecodable: list[tuple[ReceivedMessage, UndecodableMessageError]] = []
         for message in messages:
             try:
-                delivery = Delivery(decode(message.body), message.body, message.receive_count)
+                delivery = Delivery(decode(message.body), message.body, message.receive_count, message.message_id)
             except UndecodableMessageError as error:
                 undecodable.append((message, error))
                 continue

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from harbor_aws.infra.errors import PodError
 from harbor_aws.infra.queues import MAX_DELAY_SECONDS, OutgoingMessage
-from harbor_aws.producer.celery_message import encode
+from harbor_aws.producer.dead_letters.letter import NO_LOGS, LetterDetails, PodEnd
+from harbor_aws.producer.history import encode_fitting, with_attempt
+from harbor_aws.producer.message import AttemptRecord
 
 if TYPE_CHECKING:
     from harbor_aws.infra.queues import Queue
@@ -25,17 +27,18 @@ REASON_CHARACTERS = 4_000
 """Of a reason's text, in a message that must stay far below SQS's limit."""
 
 
-async def send_next_attempt(queue: Queue, delivery: Delivery, decision: Retry) -> None:
+async def send_next_attempt(queue: Queue, delivery: Delivery, attempt: Attempt, decision: Retry) -> None:
     """Put the trial's next attempt on the queue. The caller's message is deleted only after this returned."""
     message = delivery.message
     following = message.model_copy(
         update={
             "attempt": message.attempt + 1,
             "agent_retries": message.agent_retries + decision.charged_to_agent,
+            "history": with_attempt(message.history, _record(delivery, attempt, decision)),
         }
     )
     delay = min(math.ceil(decision.delay_seconds), MAX_DELAY_SECONDS)
-    await asyncio.to_thread(queue.send, [OutgoingMessage(encode(following), delay_seconds=delay)])
+    await asyncio.to_thread(queue.send, [OutgoingMessage(encode_fitting(following), delay_seconds=delay)])
 
 
 async def send_dead_letter(
@@ -43,14 +46,16 @@ async def send_dead_letter(
 ) -> None:
     """Put the message, as it came, on the dead-letter queue, with what is known in its attributes."""
     last = attempt.failures[-1] if attempt.failures else None
-    details = {
-        "began_at": attempt.began_at.isoformat(),
-        "traceback": "".join(traceback.format_exception(last))[-TRACEBACK_CHARACTERS:] if last else None,
-        "attempt_id": attempt.attempt_id,
-        "attempts": delivery.message.attempts,
-        "pods": attempt.pod_names,
-        "receive_count": delivery.receive_count,
-    }
+    message = delivery.message
+    details = LetterDetails(
+        attempts=list(with_attempt(message.history, _record(delivery, attempt, decision))),
+        budget=message.attempts,
+        receive_count=delivery.receive_count,
+        message_id=delivery.message_id,
+        pods=attempt.pod_names,
+        pod=_pod_end(attempt),
+        traceback="".join(traceback.format_exception(last))[-TRACEBACK_CHARACTERS:] if last else None,
+    )
     attributes = {
         "job": attempt.job,
         "trial": attempt.trial,
@@ -58,8 +63,28 @@ async def send_dead_letter(
         "cause": decision.cause,
         "reason": decision.reason[:REASON_CHARACTERS] or decision.cause,
         "worker": attempt.worker,
-        "logs": logs or "none",
+        "logs": logs or NO_LOGS,
         "at": datetime.now(UTC).isoformat(),
-        "details": json.dumps(details),
+        "details": details.model_dump_json(exclude_none=True),
     }
     await asyncio.to_thread(dead_letters.send, [OutgoingMessage(delivery.body, attributes)])
+
+
+def _record(delivery: Delivery, attempt: Attempt, decision: Retry | DeadLetter) -> AttemptRecord:
+    return AttemptRecord(
+        replay=delivery.message.replay,
+        attempt=attempt.number,
+        attempt_id=attempt.attempt_id,
+        worker=attempt.worker,
+        pod=attempt.pod_names[0] if attempt.pod_names else None,
+        began_at=attempt.began_at,
+        ended_at=datetime.now(UTC),
+        cause=decision.cause,
+        reason=decision.reason,
+    )
+
+
+def _pod_end(attempt: Attempt) -> PodEnd | None:
+    """What the newest failure that a pod caused tells of it: the message has its state and its last events."""
+    error = next((failure for failure in reversed(attempt.failures) if isinstance(failure, PodError)), None)
+    return PodEnd(name=error.pod, reason=error.reason, said=str(error)[:REASON_CHARACTERS]) if error else None

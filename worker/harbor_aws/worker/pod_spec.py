@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harbor_aws.infra.labels import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    PREFIX,
+    WORKER_LABEL,
+    dns_label,
+    label_value,
+    stack_labels,
+)
 from harbor_aws.worker.exec.stream import CONTAINER
+from harbor_aws.worker.pod_security import ROOT, container_security, pod_security
 
 if TYPE_CHECKING:
     from harbor_aws.infra.fargate import FargateSize
 
-MANAGED_BY = "harbor-aws"
-PREFIX = "harbor-aws/"
-
 GRACE_SECONDS = 2
 """``terminationGracePeriodSeconds``: the container's first process ends at once when told to."""
-
-NAME_LIMIT = 63
-"""Characters of a label's value, and of a pod's name that is its host name too (RFC 1123)."""
 
 WAIT_COMMAND = ("sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done")
 """Only waits, reaps what is left to it, and ends at once on TERM. ``sleep infinity`` is not known everywhere."""
@@ -33,8 +35,11 @@ class PodOwner:
     trial: str
     attempt_id: str
     worker: str
+    """The process that made it; its :class:`~harbor_aws.infra.presence.Presence` says whether it lives."""
     session: str
     """Harbor's session_id: one trial may have a pod for its agent and others for its verifiers."""
+    stack: str | None = None
+    """``None``: no stack's, so that no reaper looks after it."""
 
     @property
     def role(self) -> str:
@@ -44,14 +49,7 @@ class PodOwner:
     def pod_name(self) -> str:
         """Unique per attempt and environment, and the same whenever it is asked for."""
         identity = "\0".join((self.job, self.trial, self.attempt_id, self.session))
-        slug = re.sub(r"[^a-z0-9]+", "-", self.session.lower()).strip("-")
-        return _limited(slug or "trial", identity, always=True)
-
-
-def label_value(text: str) -> str:
-    """``text`` as a label's value: itself where that is allowed, otherwise cut and told apart by a digest."""
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")
-    return _limited(safe, text, always=safe != text)
+        return dns_label(self.session, identity)
 
 
 def owner_selector(*, job: str, trial: str) -> str:
@@ -61,7 +59,7 @@ def owner_selector(*, job: str, trial: str) -> str:
 
 def worker_selector(worker: str) -> str:
     """Selects all pods that a worker process made."""
-    return f"{PREFIX}worker={label_value(worker)}"
+    return f"{WORKER_LABEL}={label_value(worker)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +76,12 @@ class PodRequest:
     """What the task itself says; ``None``: all of the size."""
     storage_mib: int | None = None
     """What the task itself says; ``None``: what every pod has."""
+    user: int = ROOT
+    """Of everything in the pod. Any but root makes it one that Pod Security's *restricted* admits."""
 
 
 def pod_manifest(request: PodRequest) -> dict[str, Any]:
-    """One container of the task's own image, as root, with nothing of the cluster's in it."""
+    """One container of the task's own image, with nothing of the cluster's in it."""
     owner = request.owner
     names = {"job": owner.job, "trial": owner.trial, "attempt": owner.attempt_id, "worker": owner.worker}
     resources = _resources(request)
@@ -91,7 +91,8 @@ def pod_manifest(request: PodRequest) -> dict[str, Any]:
         "metadata": {
             "name": owner.pod_name,
             "labels": {
-                "app.kubernetes.io/managed-by": MANAGED_BY,
+                MANAGED_BY_LABEL: MANAGED_BY,
+                **(stack_labels(owner.stack) if owner.stack else {}),
                 f"{PREFIX}role": owner.role,
                 **{PREFIX + key: label_value(value) for key, value in names.items()},
             },
@@ -104,8 +105,7 @@ def pod_manifest(request: PodRequest) -> dict[str, Any]:
             "restartPolicy": "Never",
             "activeDeadlineSeconds": request.deadline_seconds,
             "terminationGracePeriodSeconds": GRACE_SECONDS,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
+            **pod_security(request.user),
             "containers": [
                 {
                     "name": CONTAINER,
@@ -113,9 +113,7 @@ def pod_manifest(request: PodRequest) -> dict[str, Any]:
                     "imagePullPolicy": "IfNotPresent",
                     "command": list(WAIT_COMMAND),
                     "resources": {"requests": resources, "limits": resources},
-                    # Harbor makes directories and installs agents as root whatever the image's USER is; commands
-                    # that are not root's switch to their user inside.
-                    "securityContext": {"runAsUser": 0, "runAsGroup": 0},
+                    **container_security(request.user),
                 }
             ],
         },
@@ -131,10 +129,3 @@ def _resources(request: PodRequest) -> dict[str, str]:
     if request.storage_mib is not None:
         resources["ephemeral-storage"] = f"{request.storage_mib}Mi"
     return resources
-
-
-def _limited(text: str, identity: str, *, always: bool) -> str:
-    if not always and len(text) <= NAME_LIMIT:
-        return text
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
-    return f"{text[: NAME_LIMIT - len(digest) - 1].rstrip('._-')}-{digest}".lstrip("-")

@@ -17,9 +17,10 @@ from harbor_aws.infra.errors import (
     PodStartError,
     TransientError,
 )
+from harbor_aws.infra.labels import PREFIX
 from harbor_aws.worker.image_builds import ImageBuilds
 from harbor_aws.worker.pod_removal import PodRemoval, delete_pod
-from harbor_aws.worker.pod_spec import PREFIX, owner_selector, pod_manifest
+from harbor_aws.worker.pod_spec import owner_selector, pod_manifest
 from harbor_aws.worker.pod_status import DOUBTFUL_REASONS, HOPELESS_REASONS, Reason, end_of, is_running, waiting_reason
 from harbor_aws.worker.pod_watch import PodWatch
 
@@ -237,6 +238,10 @@ class PodKeeper:
             async with asyncio.timeout(within_seconds):
                 return await self._named(await pod.end())
         return None
+
+    def knows(self, name: str) -> bool:
+        """Whether a pod of this name is in use here, or about to be made."""
+        return name in self._pods
 
     async def delete(self, name: str) -> None:
         """Delete a pod by its name, and forget it. Where that fails, it is tried again in the background."""

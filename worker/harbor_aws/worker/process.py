@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,8 @@ from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import load_stack
 from harbor_aws.worker.bundles import BundleCache
 from harbor_aws.worker.pods import PodKeeper
+from harbor_aws.worker.presence import PresenceTerms, keep_presence, process_name
+from harbor_aws.worker.reaper import reaping
 from harbor_aws.worker.run import run_worker
 from harbor_aws.worker.trial import TrialRunner
 
@@ -59,10 +59,14 @@ def _log_to_stderr() -> None:
 async def open_trial_runner(stack: Stack, settings: Settings) -> AsyncIterator[TrialHandler]:
     """Everything that the trials of this process share, opened on its loop."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.slots + 4, "blocking"))
-    worker = f"{socket.gethostname()}-{os.getpid()}"
+    worker, terms = process_name(), PresenceTerms.of(settings)
     store = ObjectStore.of(stack, connections=settings.slots + 4)
     with tempfile.TemporaryDirectory(prefix="harbor-aws-worker-") as directory:
-        async with PodKeeper.open(stack.trials, worker=worker) as pods:
+        async with (
+            PodKeeper.open(stack.trials, worker=worker) as pods,
+            keep_presence(pods.cluster, stack=stack.name, worker=worker, terms=terms),
+            reaping(pods, stack=stack.name, terms=terms),
+        ):
             yield TrialRunner(
                 stack=stack,
                 settings=settings,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from harbor_aws.infra.errors import HarborAwsError, TransientError
-from harbor_aws.infra.layout import attempt_key, result_key, state_key
+from harbor_aws.infra.layout import attempt_key, replay_key, result_key, state_key
 from harbor_aws.producer.bundle import pack_directory
-from harbor_aws.producer.state import CommittedResult, Phase, TrialState
+from harbor_aws.producer.state import CommittedResult, Phase, ReplayMarker, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from harbor_aws.infra.objects import ObjectStore
     from harbor_aws.worker.attempt import Attempt
+    from harbor_aws.worker.delivery import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +34,10 @@ PATIENCE_SECONDS = 900
 class Recorder:
     """Writes one attempt's records. A state that cannot be written is a log line; the rest must be written."""
 
-    def __init__(self, store: ObjectStore, attempt: Attempt) -> None:
+    def __init__(self, store: ObjectStore, attempt: Attempt, delivery: Delivery) -> None:
         self._store = store
         self._attempt = attempt
+        self._delivery = delivery
 
     async def is_committed(self) -> bool:
         return await self._patiently(self._store.exists, result_key(self._attempt.job, self._attempt.trial))
@@ -47,6 +49,8 @@ class Recorder:
             trial=attempt.trial,
             phase=phase,
             attempt=attempt.number,
+            replay=self._delivery.message.replay,
+            message_id=self._delivery.message_id,
             attempt_id=attempt.attempt_id,
             pod=attempt.pod_names[0] if attempt.pod_names else None,
             worker=attempt.worker,
@@ -91,6 +95,21 @@ class Recorder:
         """What was last said of the trial, by whichever worker."""
         body = await self._patiently(self._store.get, state_key(self._attempt.job, self._attempt.trial))
         return TrialState.model_validate_json(body) if body else None
+
+    async def is_the_replay(self) -> bool:
+        """Whether the delivery's message is the one of its replay that counts; if none is yet, it becomes that.
+
+        Who replays marks what was sent only afterwards, and may send twice when interrupted in between.
+        """
+        message = self._delivery.message
+        key = replay_key(message.job, message.trial, message.replay)
+        marker = ReplayMarker(message_id=self._delivery.message_id or "", marked_at=datetime.now(UTC))
+        body = await self._patiently(self._store.get, key)
+        if body is None:
+            if await self._patiently(self._store.put_if_absent, key, marker.model_dump_json().encode()):
+                return True
+            body = await self._patiently(self._store.get, key)
+        return body is not None and ReplayMarker.model_validate_json(body).message_id == marker.message_id
 
     async def _patiently[**P, R](self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         async for trying in AsyncRetrying(

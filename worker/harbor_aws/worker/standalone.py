@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import uuid
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import load_stack
 from harbor_aws.worker.attempt import Attempt
 from harbor_aws.worker.pods import PodKeeper
+from harbor_aws.worker.presence import PresenceTerms, keep_presence, process_name
 
 if TYPE_CHECKING:
     from harbor_aws.infra.stack import Stack
@@ -77,6 +76,8 @@ async def _open() -> _Shared:
     settings = Settings()
     stack = await asyncio.to_thread(load_stack, settings.stack)
     async with AsyncExitStack() as resources:
-        worker = f"{socket.gethostname()}-{os.getpid()}"
+        worker, terms = process_name(), PresenceTerms.of(settings)
         pods = await resources.enter_async_context(PodKeeper.open(stack.trials, worker=worker))
+        present = keep_presence(pods.cluster, stack=stack.name, worker=worker, terms=terms)
+        await resources.enter_async_context(present)
         return _Shared(resources=resources.pop_all(), stack=stack, settings=settings, pods=pods)

@@ -17,12 +17,14 @@ from harbor.trial.hooks import TrialEvent
 from harbor_aws.infra.cluster import AccessRefusedError
 from harbor_aws.infra.errors import HarborAwsError, InfrastructureError, PermanentError
 from harbor_aws.producer.state import Phase
+from harbor_aws.worker.admission import Admission, NotAdmittedError
 from harbor_aws.worker.attempt import Attempt, current_attempt
 from harbor_aws.worker.completion import to_completion
 from harbor_aws.worker.evidence import judge
 from harbor_aws.worker.letters import send_dead_letter, send_next_attempt
 from harbor_aws.worker.making import make_trial, task_name
 from harbor_aws.worker.outcome import Commit, DeadLetter, Retry
+from harbor_aws.worker.overtaken import is_overtaken, is_second_replay
 from harbor_aws.worker.record import Recorder
 
 if TYPE_CHECKING:
@@ -81,11 +83,17 @@ class TrialRunner:
         self._bundles = bundles
         self._worker = worker
         self._directory = directory
+        self._admission = Admission(store)
 
     async def __call__(self, delivery: Delivery) -> None:
         """Run the trial to one of its endings; see :class:`~harbor_aws.worker.delivery.TrialHandler`."""
         attempt = self._attempt(delivery.message)
-        record = Recorder(self._store, attempt)
+        try:
+            await self._admission.check(delivery.message)
+        except NotAdmittedError as error:
+            await self._refuse(delivery, attempt, error)
+            return
+        record = Recorder(self._store, attempt, delivery)
         if await _is_over(record, delivery):
             return
         await record.state(Phase.STARTING)
@@ -106,6 +114,13 @@ class TrialRunner:
                 await to_completion(ending)
             except asyncio.CancelledError:
                 logger.info("Trial %s was brought to its ending although it was cancelled meanwhile.", attempt.trial)
+
+    async def _refuse(self, delivery: Delivery, attempt: Attempt, error: NotAdmittedError) -> None:
+        """Nothing is written about the trial that the message names: it is not the trial's own."""
+        attempt.failures.append(error)
+        decision = DeadLetter(cause=type(error).__name__, reason=str(error))
+        await send_dead_letter(self._dead_letters, delivery, attempt, decision, logs=None)
+        logger.error("A message was refused and is a dead letter: %s", error, extra={"action": "refuse_message"})
 
     def _attempt(self, message: TrialMessage) -> Attempt:
         return Attempt(
@@ -130,7 +145,7 @@ class TrialRunner:
         deadline = asyncio.timeout(self._settings.trial_deadline_seconds)
         try:
             async with deadline:
-                if delivery.message.attempt > 1 or delivery.receive_count > 1:
+                if not delivery.message.is_first or delivery.receive_count > 1:
                     await self._pods.delete_leftovers(job=attempt.job, trial=attempt.trial)
                 result = await self._run_with_harbor(delivery.message, attempt, record, directory=directory)
         except HarborAwsError as error:
@@ -194,7 +209,7 @@ class TrialRunner:
                 ours = await record.commit(result, archive=logs)
                 logger.info("Trial %s %s.", attempt.trial, "is committed" if ours else "was committed by another")
             case Retry():
-                await send_next_attempt(self._queue, delivery, decision)
+                await send_next_attempt(self._queue, delivery, attempt, decision)
                 await record.state(Phase.RETRYING, reason=f"{decision.cause}: {decision.reason}", logs=logs)
                 logger.warning(
                     "Trial %s failed at attempt %d and is tried again in %.0f s: %s: %s",
@@ -236,19 +251,20 @@ class TrialRunner:
 
 
 async def _is_over(record: Recorder, delivery: Delivery) -> bool:
-    """Whether nothing is to be done: the trial has its result, or its next attempt is on its way already.
-
-    A message that comes again was received by a worker that died, or that could not delete it. What the state says is
-    written only after the message that it speaks of was sent, so nothing is dropped that is not there elsewhere.
-    """
+    """Whether nothing is to be done: the trial has its result, or is further on, or its replay is another message."""
     message = delivery.message
     if await record.is_committed():
         logger.info("Trial %s has its result already; the message is a duplicate.", message.trial)
         return True
-    last = await record.last_state() if delivery.receive_count > 1 else None
-    if last is None or (last.attempt, last.phase == Phase.RETRYING) <= (message.attempt, False):
+    begins_replay = message.replay > 0 and message.attempt == 1
+    is_doubtful = begins_replay and not await record.is_the_replay()
+    if not is_doubtful and delivery.receive_count == 1:
         return False
-    logger.info("Trial %s is at attempt %d already; the message is an old one.", message.trial, last.attempt)
+    last = await record.last_state()
+    if not is_overtaken(delivery, last) and not (is_doubtful and is_second_replay(delivery, last)):
+        return False
+    where = f"at attempt {last.attempt} of replay {last.replay}" if last else "in the queue"
+    logger.info("Trial %s is %s already; the message is an old or a second one.", message.trial, where)
     return True
 
 

@@ -9,7 +9,7 @@ from typer.main import get_command
 from harbor_aws.producer.cli.app import Command, app, load_command
 from harbor_aws.producer.cli.errors import run
 
-__all__ = ["enqueue_main", "main"]
+__all__ = ["enqueue_main", "main", "replay_main"]
 
 
 def main() -> None:
@@ -20,3 +20,8 @@ def main() -> None:
 def enqueue_main() -> None:
     """``harbor-aws-enqueue``, which is ``harbor-aws enqueue``."""
     run(load_command("enqueue"), name="harbor-aws-enqueue")
+
+
+def replay_main() -> None:
+    """``harbor-aws-replay``, which is ``harbor-aws dlq replay``."""
+    run(load_command("replay", place="harbor_aws.producer.cli.dlq:replay"), name="harbor-aws-replay")

@@ -17,6 +17,7 @@ _COMMANDS = {
     "enqueue": "harbor_aws.producer.cli.enqueue:enqueue",
     "status": "harbor_aws.producer.cli.status:status",
     "fetch": "harbor_aws.producer.cli.fetch:fetch",
+    "dlq": "harbor_aws.producer.cli.dlq:dlq_app",
     "scale": "harbor_aws.producer.cli.scale:scale",
     "demo": "harbor_aws.producer.cli.demo:demo",
     "local": "harbor_aws.producer.cli.local:local_app",
@@ -49,9 +50,9 @@ class LazyGroup(TyperGroup):
         return load_command(cmd_name) if cmd_name in _COMMANDS else None
 
 
-def load_command(name: str) -> Command:
-    """One of the commands, its module imported."""
-    module, _, attribute = _COMMANDS[name].partition(":")
+def load_command(name: str, *, place: str | None = None) -> Command:
+    """One of the commands, its module imported; with a place (``module:function``) also one that is not listed."""
+    module, _, attribute = (place or _COMMANDS[name]).partition(":")
     found = getattr(import_module(module), attribute)
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(**_SETTINGS)

@@ -57,6 +57,15 @@ def _own_options(
         bool,
         typer.Option("--skip-unsupported", help="Leave out tasks that cannot run here.", rich_help_panel=_PANEL),
     ] = False,
+    restricted: Annotated[
+        bool,
+        typer.Option(
+            "--restricted",
+            help="Run pods that Pod Security 'restricted' admits, without root; for images that work so. "
+            "Short for --ek restricted=true.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False,
     attempts: Annotated[
         int | None,
         typer.Option(
@@ -104,6 +113,8 @@ def enqueue(**options: Any) -> None:
     else:
         refuse_flags(sorted(given))
         config = job_config(_with_dataset(options, given))
+        if options["restricted"]:
+            config.environment.kwargs["restricted"] = True
         if options["print_config"]:
             typer.echo(dump_job_config(config))
             return

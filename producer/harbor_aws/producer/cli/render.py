@@ -8,7 +8,6 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from harbor_aws.producer.overview import QUEUED
 from harbor_aws.producer.state import Phase
 
 if TYPE_CHECKING:
@@ -23,9 +22,10 @@ if TYPE_CHECKING:
 _SHOWN_TRIALS = 20
 """Rows of a table of trials; the rest is counted."""
 
-_REASON_CHARACTERS = 160
+_SHOWN_PODS = 3
+"""Names of pods in a line; all are in ``--json``."""
 
-_ORDER = (QUEUED, *Phase)
+_REASON_CHARACTERS = 160
 
 
 def job_view(overview: Overview, stack: StackView | None = None) -> RenderableType:
@@ -62,19 +62,24 @@ def jobs_view(jobs: Sequence[JobSummary], stack: StackView) -> RenderableType:
 
 
 def stack_line(stack: StackView) -> str:
-    """Queue, dead letters and workers in one line."""
+    """Queue, dead letters and workers in one line, and pods without an owner in another if there are any."""
     workers = f"{stack.workers.ready} of {stack.workers.desired} ready" if stack.workers else "unknown"
     if stack.workers and stack.workers.desired == 0:
         workers = "none, so nothing starts; `harbor-aws scale 2` makes two"
     return (
         f"Queue: {stack.queue.visible + stack.queue.delayed} waiting, {stack.queue.in_flight} with workers · "
-        f"Dead letters: {stack.dead_letters} · Workers: {workers}"
+        f"Dead letters: {stack.dead_letters} · Workers: {workers}" + _ownerless(stack.ownerless_pods or [])
     )
+
+
+def _ownerless(pods: Sequence[str]) -> str:
+    more = f" and {len(pods) - _SHOWN_PODS} more" if len(pods) > _SHOWN_PODS else ""
+    return f"\nPods without an owner: {len(pods)} ({', '.join(pods[:_SHOWN_PODS])}{more})" if pods else ""
 
 
 def _counts(overview: Overview) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    present = [phase for phase in _ORDER if overview.phases.get(phase)]
+    present = [phase for phase in Phase if overview.phases.get(phase)]
     for phase in present:
         table.add_column(str(phase), justify="right")
     table.add_row(*(str(overview.phases[phase]) for phase in present))
@@ -110,18 +115,19 @@ def _trials(title: str, trials: Sequence[FlyingTrial]) -> Table:
     if with_reasons:
         table.add_column("Reason")
     for trial in trials[:_SHOWN_TRIALS]:
-        row = [trial.trial, str(trial.phase), str(trial.attempt), _age(trial.age_seconds), trial.pod or "–"]
-        table.add_row(*map(Text, [*row, *([_gist(trial.reason or "")] if with_reasons else [])]))
+        row = [trial.trial, str(trial.phase), str(trial.attempt), age(trial.age_seconds), trial.pod or "–"]
+        table.add_row(*map(Text, [*row, *([gist(trial.reason or "")] if with_reasons else [])]))
     return table
 
 
-def _gist(reason: str) -> str:
+def gist(reason: str) -> str:
     """The last line of a reason, which is where a failed command says why; all of it is in ``--json``."""
     lines = [line for line in reason.splitlines() if line.strip()]
     return lines[-1].strip()[:_REASON_CHARACTERS] if lines else ""
 
 
-def _age(seconds: float) -> str:
+def age(seconds: float) -> str:
+    """Hours and minutes, minutes and seconds, or seconds."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

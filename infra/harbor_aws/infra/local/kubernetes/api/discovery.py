@@ -8,7 +8,7 @@ from typing import Any
 from harbor_aws.infra.local.kubernetes.objects.resources import RESOURCES, Resource
 
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
-_GROUPS = ("apps",)
+_GROUPS = ("apps", "coordination.k8s.io")
 
 VERSION = {
     "major": "1",
@@ -65,7 +65,7 @@ def _rows(resource: Resource) -> list[dict[str, Any]]:
         "namespaced": resource.namespaced,
         "kind": resource.kind,
         "verbs": _VERBS if resource.namespaced else [verb for verb in _VERBS if verb != "deletecollection"],
-        "shortNames": [resource.short_name],
+        **({"shortNames": [resource.short_name]} if resource.short_name else {}),
         **({"categories": ["all"]} if resource.in_all else {}),
     }
     rows = [row]

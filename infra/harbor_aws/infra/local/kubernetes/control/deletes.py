@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 from harbor_aws.infra.local.kubernetes.control.owners import release_owned, remove_owned
 from harbor_aws.infra.local.kubernetes.objects.api_errors import bad_request, conflict, forbidden
 from harbor_aws.infra.local.kubernetes.objects.names import timestamp
-from harbor_aws.infra.local.kubernetes.objects.resources import DEPLOYMENTS, EVENTS, NAMESPACES, PODS, REPLICA_SETS
+from harbor_aws.infra.local.kubernetes.objects.resources import (
+    DEPLOYMENTS,
+    EVENTS,
+    LEASES,
+    NAMESPACES,
+    PODS,
+    REPLICA_SETS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +99,7 @@ class Deleter:
             "status": {**item["status"], "phase": "Terminating"},
         }
         ending = self._store.replace(NAMESPACES, ending).item
-        for resource in (DEPLOYMENTS, REPLICA_SETS):
+        for resource in (DEPLOYMENTS, REPLICA_SETS, LEASES):
             for _, stored in list(self._store.list(resource, name)):
                 self._store.remove(resource, name, stored.item["metadata"]["name"])
         for _, stored in list(self._store.list(PODS, name)):

@@ -98,8 +98,9 @@ DEPLOYMENTS = Resource(
     "deployments", "Deployment", group="apps", short_name="deploy", in_all=True, subresources=_SCALED
 )
 REPLICA_SETS = Resource("replicasets", "ReplicaSet", group="apps", short_name="rs", in_all=True, subresources=_SCALED)
+LEASES = Resource("leases", "Lease", group="coordination.k8s.io")
 
-RESOURCES = (NAMESPACES, PODS, EVENTS, DEPLOYMENTS, REPLICA_SETS)
+RESOURCES = (NAMESPACES, PODS, EVENTS, DEPLOYMENTS, REPLICA_SETS, LEASES)
 
 
 def find_resource(group: str, version: str, plural: str) -> Resource | None:

@@ -51,6 +51,7 @@ _RULES = {
     "events": Rules(lambda item: item, _nothing, _nothing),
     "deployments": Rules(default_deployment, check_workload, check_workload_update),
     "replicasets": Rules(default_replica_set, check_workload, check_workload_update),
+    "leases": Rules(lambda item: item, _nothing, _nothing),
 }
 
 

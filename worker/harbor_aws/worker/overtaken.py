@@ -1,0 +1,44 @@
+"""Whether a message has been overtaken by what its trial has become meanwhile. Pure.
+
+A message comes again when its worker died, handed it back, or could not delete it. What a state says is written only
+after the message that it speaks of was sent, so whatever is dropped here is somewhere else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harbor_aws.producer.state import Phase
+
+if TYPE_CHECKING:
+    from harbor_aws.producer.state import TrialState
+    from harbor_aws.worker.delivery import Delivery
+
+
+def is_overtaken(delivery: Delivery, last: TrialState | None) -> bool:
+    """Whether the trial is further on: at a later attempt, or at this one, but ended.
+
+    A dead letter of this very message was sent, and then it was not deleted. That of another message may be this one,
+    put back by hand (SQS's own redrive gives it a new MessageId), so it runs: that the other way loses the trial.
+    """
+    if last is None:
+        return False
+    here, there = _place(delivery), (last.replay, last.attempt)
+    if there != here:
+        return there > here
+    return last.phase is Phase.RETRYING or (last.phase is Phase.DEAD and last.message_id in (None, delivery.message_id))
+
+
+def is_second_replay(delivery: Delivery, last: TrialState | None) -> bool:
+    """Whether another message of this replay, which counts instead of this one, has not come to an end yet.
+
+    When it has, as a dead letter, then this may be that letter, put back by hand, and it runs. So does one that has
+    begun all the same.
+    """
+    if last is None or (last.replay, last.attempt) != _place(delivery):
+        return True
+    return last.phase is not Phase.DEAD and last.message_id != delivery.message_id
+
+
+def _place(delivery: Delivery) -> tuple[int, int]:
+    return delivery.message.replay, delivery.message.attempt
