@@ -127,8 +127,8 @@ class _Session:
 
     async def _watch(self) -> None:
         """Until the connection is gone: a process that does not read keeps :meth:`_read` from noticing."""
-        while self._request.transport is not None and not self._request.transport.is_closing():
-            await asyncio.sleep(_LOOK_SECONDS)  # noqa: ASYNC110 - a transport has no event for its end
+        while self._request.transport is not None and not self._request.transport.is_closing():  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _read(self, process: ExecProcess) -> None:
         """Feed the process until the client goes away."""
