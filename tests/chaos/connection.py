@@ -8,7 +8,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tests.chaos.faults import Answer, Cut, Direction, ExpireToken, HalfOpen, Later, Part, Stall, Throttle
+from tests.chaos.faults import Answer, Cut, Direction, ExpireToken, HalfOpen, Idle, Later, Part, Stall, Throttle
 from tests.chaos.heads import END, RequestHead, refusal
 from tests.chaos.tripwire import Tripwire
 
@@ -59,6 +59,7 @@ class Connection:
         self._where = fault.at if isinstance(fault, Cut | Stall | HalfOpen) else None
         self._tripwire = Tripwire(self._where)
         self._silent = False
+        self._moved = asyncio.get_running_loop().time()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._ended = asyncio.get_running_loop().create_future()
@@ -155,6 +156,11 @@ class Connection:
         if isinstance(self._where, Later):
             await asyncio.sleep(self._where.seconds)
             await self._strike()
+        if isinstance(self._fault, Idle):
+            while (left := self._moved + self._fault.seconds - asyncio.get_running_loop().time()) > 0:
+                await asyncio.sleep(left)
+            self._struck(self._fault)
+            self.cut(reset=False)
 
     async def _send(self, data: bytes, direction: Direction) -> None:
         rate = self._fault.bytes_per_second if isinstance(self._fault, Throttle) else None
@@ -166,6 +172,7 @@ class Connection:
 
     async def _send_piece(self, data: bytes, direction: Direction) -> None:
         await self._flowing.wait()
+        self._moved = asyncio.get_running_loop().time()
         if self._silent and direction is Direction.UP:
             return  # still read, so that the client's leaving is noticed
         if self._silent:

@@ -129,4 +129,14 @@ class ExpireToken:
         return "answered 401 for a token that is over"
 
 
-Fault = Cut | Stall | HalfOpen | Throttle | Answer | ExpireToken
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """The connection is cut once nothing has passed for a while, as many a proxy and load balancer does."""
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return "cut for being idle"
+
+
+Fault = Cut | Stall | HalfOpen | Throttle | Answer | ExpireToken | Idle

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.chaos.direct import output_of, until_gone
-from tests.chaos.faults import Answer, Cut, Direction, ExpireToken, HalfOpen, Part, Place, Words
+from tests.chaos.faults import Answer, Cut, Direction, ExpireToken, HalfOpen, Idle, Part, Place, Words
 from tests.chaos.outcome import run_counts
 from tests.chaos.schedule import Listed
 from tests.chaos.workload import LEDGER, PREPARATION
@@ -282,3 +283,14 @@ async def test_half_open_connections(
     assert max(seconds.values()) < HALF_OPEN_SECONDS
     for pod in (debian, busybox):
         await assert_ran_once(direct, pod, *range(len(HALF_OPENS)))
+
+
+@pytest.mark.timeout(1000)
+async def test_a_proxy_that_drops_what_is_idle(proxy: ChaosProxy, cluster: Cluster, debian: Pod) -> None:
+    """A command that prints nothing for long keeps its one connection through a proxy that drops idle ones."""
+    idle_seconds = float(os.environ.get("HARBOR_AWS_TEST_IDLE_SECONDS", "20"))
+    proxy.schedule = lambda: Idle(idle_seconds)
+    silent_seconds = 3 * idle_seconds if idle_seconds < 60 else 10 * idle_seconds
+    result = await run_command(cluster, debian.name, Command(f"sleep {silent_seconds}; echo done", {}))
+    assert result == CommandResult(exit_code=0, stdout="done\n", stderr="")
+    assert cluster.requests["EXEC"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -36,6 +37,9 @@ class Settings(BaseSettings):
 
     trial_deadline_seconds: float = Field(default=41_400, gt=0, le=42_900)
     """How long an attempt may take, from its receive; SQS hides no message for longer than 12 hours."""
+
+    transfer_compression: Literal["auto", "none", "gzip", "zstd"] = "auto"
+    """How files go to pods and back; ``auto``: as they are, but compressed where the link was measured to be slow."""
 
     alive_file: Path | None = None
     """A file that a worker touches whenever it received or had no free slot; for a liveness probe."""

@@ -89,6 +89,6 @@ def follow(
         if empty_since is not None and now - empty_since >= stranded_seconds:
             raise StrandedError(
                 f"{overview.trials - overview.ended} of {overview.trials} trials of {overview.job} have no ending, and "
-                f"no message of theirs is in the queue. Look into the dead-letter queue: `harbor-aws status`."
+                f"no message of theirs is in the queue. Look into the dead-letter queue: `harbor-aws dlq list`."
             )
         time.sleep(interval_seconds)

@@ -44,6 +44,7 @@ from harbor_aws.worker.exec.command_script import Command
 from harbor_aws.worker.pod_security import ROOT, restricted_user, user_within
 from harbor_aws.worker.pod_spec import PodOwner, PodRequest
 from harbor_aws.worker.pods import not_started
+from harbor_aws.worker.transfer.compression import Compression
 from harbor_aws.worker.transfer.download import download_directory, download_file
 from harbor_aws.worker.transfer.upload import upload_directory, upload_file
 
@@ -215,17 +216,20 @@ class FargateEnvironment(BaseEnvironment):
     @override
     async def upload_file(self, source_path: Path | str, target_path: str) -> None:
         """See :func:`~harbor_aws.worker.transfer.upload.upload_file`."""
-        await self._in_pod(upload_file(self._cluster, self._running_pod.name, Path(source_path), target_path))
+        pod, compression = self._running_pod.name, self._compression
+        await self._in_pod(upload_file(self._cluster, pod, Path(source_path), target_path, compression=compression))
 
     @override
     async def upload_dir(self, source_dir: Path | str, target_dir: str) -> None:
         """See :func:`~harbor_aws.worker.transfer.upload.upload_directory`."""
-        await self._in_pod(upload_directory(self._cluster, self._running_pod.name, Path(source_dir), target_dir))
+        pod, compression = self._running_pod.name, self._compression
+        await self._in_pod(upload_directory(self._cluster, pod, Path(source_dir), target_dir, compression=compression))
 
     @override
     async def download_file(self, source_path: str, target_path: Path | str) -> None:
         """See :func:`~harbor_aws.worker.transfer.download.download_file`."""
-        await self._in_pod(download_file(self._cluster, self._running_pod.name, source_path, Path(target_path)))
+        pod, compression = self._running_pod.name, self._compression
+        await self._in_pod(download_file(self._cluster, pod, source_path, Path(target_path), compression=compression))
 
     @override
     async def download_dir(self, source_dir: str, target_dir: Path | str) -> None:
@@ -272,7 +276,13 @@ class FargateEnvironment(BaseEnvironment):
     ) -> None:
         await self._in_pod(
             download_directory(
-                self._cluster, self._running_pod.name, source, Path(target), exclude=exclude, names=names
+                self._cluster,
+                self._running_pod.name,
+                source,
+                Path(target),
+                exclude=exclude,
+                names=names,
+                compression=self._compression,
             )
         )
 
@@ -376,6 +386,10 @@ class FargateEnvironment(BaseEnvironment):
         if self._pod is None:
             raise RuntimeError("The environment is not started.")
         return self._pod
+
+    @property
+    def _compression(self) -> Compression:
+        return Compression(self._running_attempt.settings.transfer_compression)
 
     @property
     def _cluster(self) -> Cluster:
