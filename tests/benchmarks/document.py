@@ -19,11 +19,11 @@ page, and the same numbers to `build/`.
 
 What bounds the figures that one would like better:
 
-- **Commands beside kubectl.** kubectl is a process each time, and yet only some seven times slower here than the floor:
-  on an embedded cluster most of a command's time is the server's, and no client can be ten times faster than kubectl
-  that is not faster than the floor.
-- **Memory of an open command.** Nearly all is TLS: OpenSSL's own state is about 50 KiB a connection, and asyncio keeps a
-  buffer that we cut from 256 to 16 KiB (raw aiohttp without that: 310 KiB).
+- **Commands beside kubectl.** kubectl is a process each time, and yet only some seven times slower here than the
+  floor: on an embedded cluster most of a command's time is the server's, and no client can be ten times faster than
+  kubectl that is not faster than the floor.
+- **Memory of an open command.** Nearly all is TLS: OpenSSL's own state is about 50 KiB a connection, and asyncio keeps
+  a buffer that we cut from 256 to 16 KiB (raw aiohttp without that: 310 KiB).
 - **Large files.** Both sides digest every byte by SHA-256, which kubectl does not, and client, server and pod share two
   processors: of 512 MiB that is about 0.7 s of processor time beside some 1.3 s for kubectl's whole transfer.
 - **Throughput of many commands at once.** Each starts a shell more in the pod than the bare exec, the one that stays

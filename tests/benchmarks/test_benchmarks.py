@@ -48,7 +48,8 @@ async def test_everything_is_measured(tmp_path: Path) -> None:
     for key in _zero_keys():
         assert results[key] == 0, (key, said)
     assert results["exec_requests_each"] == 1
-    assert isinstance(results["transfer_rss_growth_mib"], float)
+    for key in ("transfer_rss_growth_mib", "exec_500_kib_each"):  # of so little, what was free before may be enough
+        assert isinstance(results[key], float), (key, said)
     _assert_shown(results | {"exec_command": "make bench"})
 
 
@@ -57,7 +58,6 @@ def _positive_keys() -> list[str]:
     return [
         "exec_p50_vs_aiohttp",
         "exec_p50_vs_kubectl",
-        "exec_500_kib_each",
         "upload_1gib_vs_kubectl_cp",
         "download_1gib_vs_kubectl_cp",
         "small_files_up_vs_kubectl_cp",
