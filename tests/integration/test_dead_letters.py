@@ -210,7 +210,7 @@ def test_ctrl_c_gives_everything_back(bench: Bench) -> None:
         assert listing.poll() is None, "it ended before it could be interrupted"
         time.sleep(0.005)
     listing.send_signal(signal.SIGINT)
-    assert listing.wait(30) == 130
+    assert listing.wait(60) == 130
     assert bench.dead_letters.counts().visible == LETTERS
 
 

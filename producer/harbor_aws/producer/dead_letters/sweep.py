@@ -20,7 +20,6 @@ from harbor_aws.infra.queues import BATCH_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from concurrent.futures import Future
     from types import TracebackType
 
     from harbor_aws.infra.queues import IncomingMessage, Queue
@@ -57,7 +56,7 @@ class Sweep:
         self._hide_seconds = HIDE_SECONDS
         self._held: dict[str, tuple[IncomingMessage, float]] = {}
         self._settled: set[str] = set()
-        self._receiving: dict[Future[list[IncomingMessage]], float] = {}
+        self._arrived: list[tuple[list[IncomingMessage], float]] = []
         self._blind_until = 0.0
         self.is_cut_off = False
         """Whether there were more messages than can be seen at once."""
@@ -69,20 +68,16 @@ class Sweep:
         self.hidden_before = counts.in_flight
         self._hide_seconds = HIDE_SECONDS + counts.total // MESSAGES_PER_SECOND
         self._at_once = max(1, min(self._at_once, counts.total // self._count))
-        self._pool = ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="sweep")
+        self._receivers = ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="sweep")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            wait(self._receiving)
-            for done, began in self._receiving.items():
-                if done.exception() is None:
-                    self._take(done.result(), began)
-            self._release_all()
-        finally:
-            self._pool.shutdown(cancel_futures=True)
+        self._receivers.shutdown(cancel_futures=True)
+        for messages, began in self._arrived:  # of a round that was interrupted
+            self._take(messages, began)
+        self._release_all()
 
     def __iter__(self) -> Iterator[list[IncomingMessage]]:
         """Raise :class:`TransientError` when SQS fails again and again."""
@@ -116,31 +111,37 @@ class Sweep:
 
     def _receive(self) -> tuple[list[IncomingMessage], set[str], TransientError | None]:
         """What a round of receives brought that is new, what came again, and how some of it failed."""
-        for _ in range(self._at_once):
-            began = time.monotonic()
-            receive = self._pool.submit(self._queue.receive, count=self._count, hide_seconds=self._hide_seconds)
-            self._receiving[receive] = began
-        wait(self._receiving)
+        receiving = [self._receivers.submit(self._fetch) for _ in range(self._at_once)]
+        wait(receiving)
         new: list[IncomingMessage] = []
         again: set[str] = set()
         failure: TransientError | None = None
-        for done, began in list(self._receiving.items()):
+        for done in receiving:
             try:
-                messages = done.result()
+                messages, began = done.result()
             except TransientError as error:
                 # SQS may have hidden messages whose names never arrived: they are looked for when they are back.
                 failure, self._blind_until = error, time.monotonic() + self._hide_seconds
             else:
                 new += self._take(messages, began)
                 again |= {message.message_id for message in messages}
-            del self._receiving[done]
+        self._arrived.clear()
         return new, again - {message.message_id for message in new}, failure
+
+    def _fetch(self) -> tuple[list[IncomingMessage], float]:
+        """What one receive brings, and when it began; kept from the first moment, whatever becomes of the caller."""
+        began = time.monotonic()
+        messages = self._queue.receive(count=self._count, hide_seconds=self._hide_seconds)
+        self._arrived.append((messages, began))
+        return messages, began
 
     def _take(self, messages: Iterable[IncomingMessage], began: float) -> list[IncomingMessage]:
         """Hold messages that were received not before ``began``; those of them that are new."""
         new = []
         for message in messages:
-            if message.message_id not in self._held and message.message_id not in self._settled:
+            if message.message_id in self._settled:
+                continue
+            if message.message_id not in self._held:
                 new.append(message)
             self._held[message.message_id] = message, began
         return new
@@ -149,8 +150,8 @@ class Sweep:
         """What was received too long ago is visible by itself, or somebody else has it."""
         visible_since = time.monotonic() - self._hide_seconds
         receipts = [message.receipt for message, began in self._held.values() if began > visible_since]
-        releasing = [self._pool.submit(self._queue.release, batch) for batch in batched(receipts, BATCH_ENTRIES)]
-        wait(releasing)
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="release") as pool:
+            releasing = [pool.submit(self._queue.release, batch) for batch in batched(receipts, BATCH_ENTRIES)]
         failures = [error for done in releasing if isinstance(error := done.exception(), HarborAwsError)]
         if failures:
             logger.warning(
