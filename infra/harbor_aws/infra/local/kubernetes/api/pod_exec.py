@@ -111,13 +111,14 @@ class _Session:
         tasks = {asyncio.create_task(self._read(process)), asyncio.create_task(self._watch()), writing}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if writing.done():
-                await self._finish(exit_status(writing.result()))
+            has_ended = writing.done()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             process.detach()
+        if has_ended:
+            await self._finish(exit_status(writing.result()))
 
     async def _greet(self) -> None:
         """An empty message on the first output channel says that the connection stands, as the kubelet's does."""
