@@ -205,13 +205,16 @@ def test_export_and_purge(bench: Bench, tmp_path: Path) -> None:
 def test_ctrl_c_gives_everything_back(bench: Bench) -> None:
     """A listing that is interrupted at any moment leaves nothing hidden, and ends with 130."""
     bench.die(*[planned.trial for planned in bench.planned])
-    listing = start("list")
-    while bench.dead_letters.counts().in_flight == 0:
-        assert listing.poll() is None, "it ended before it could be interrupted"
-        time.sleep(0.005)
-    listing.send_signal(signal.SIGINT)
-    assert listing.wait(60) == 130
-    assert bench.dead_letters.counts().visible == LETTERS
+    codes = []
+    while 130 not in codes and len(codes) < 10:  # it may have ended just before it was interrupted
+        listing = start("list")
+        while bench.dead_letters.counts().in_flight == 0 and listing.poll() is None:
+            time.sleep(0.005)
+        listing.send_signal(signal.SIGINT)
+        codes.append(listing.wait(60))
+        assert bench.dead_letters.counts().visible == LETTERS
+    assert set(codes) <= {0, 130}
+    assert codes[-1] == 130
 
 
 @pytest.mark.slow
