@@ -308,6 +308,15 @@ async def test_a_drained_trial_is_handed_back(bench: Bench, agent: str) -> None:
     assert (bench.result, bench.next_attempts, bench.causes) == (None, [], [])
 
 
+async def test_what_lost_the_race_expires(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The archive of an attempt whose trial another one committed is left to the bucket's life-cycle rule."""
+    monkeypatch.setattr(bench.store, "put_if_absent", lambda _key, _body: False)
+    await bench.run(bench.delivery())
+    (archive,) = bench.store.expiring
+    assert "/attempts/" in archive
+    assert bench.store.exists(archive)
+
+
 async def test_a_drained_trial_says_so(bench: Bench) -> None:
     """Its state is handed-back and names the logs so far."""
     running = asyncio.create_task(bench.run(bench.delivery(agent="Endless")))

@@ -165,6 +165,7 @@ class MemoryStore:
     """A bucket; ``refuse`` is raised by whatever writes an attempt's archive."""
 
     objects: dict[str, bytes] = field(default_factory=dict)
+    expiring: list[str] = field(default_factory=list)
     refuse: Exception | None = None
 
     def exists(self, key: str) -> bool:
@@ -183,6 +184,9 @@ class MemoryStore:
         if self.refuse:
             raise self.refuse
         self.objects[key] = path.read_bytes()
+
+    def expire(self, key: str) -> None:
+        self.expiring.append(key)
 
     def download(self, key: str, path: Path) -> None:
         if key not in self.objects:

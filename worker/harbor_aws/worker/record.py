@@ -91,6 +91,15 @@ class Recorder:
         body = committed.model_dump_json().encode()
         return await self._patiently(self._store.put_if_absent, result_key(attempt.job, attempt.trial), body)
 
+    async def expire(self, archive: str | None) -> None:
+        """Leave an archive that nothing refers to, to the bucket's life-cycle rule; never fails the trial."""
+        if archive is None:
+            return
+        try:
+            await asyncio.to_thread(self._store.expire, archive)
+        except HarborAwsError as error:
+            logger.warning("An archive that is not needed was not marked to expire: %s", error)
+
     async def last_state(self) -> TrialState | None:
         """What was last said of the trial, by whichever worker."""
         body = await self._patiently(self._store.get, state_key(self._attempt.job, self._attempt.trial))

@@ -202,11 +202,14 @@ class TrialRunner:
         decision = judge(delivery.message, attempt, result)
         if decision != Commit() and await record.is_committed():
             logger.info("Trial %s failed here, but has its result already.", attempt.trial)
+            await record.expire(logs)
             return
         match decision:
             case Commit():
                 assert result is not None and logs is not None  # noqa: S101, PT018 - only a result is committed
                 ours = await record.commit(result, archive=logs)
+                if not ours:
+                    await record.expire(logs)
                 logger.info("Trial %s %s.", attempt.trial, "is committed" if ours else "was committed by another")
             case Retry():
                 await send_next_attempt(self._queue, delivery, attempt, decision)
