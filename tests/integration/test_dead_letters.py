@@ -205,7 +205,7 @@ def test_export_and_purge(bench: Bench, tmp_path: Path) -> None:
 def test_ctrl_c_gives_everything_back(bench: Bench) -> None:
     """A listing that is interrupted at any moment leaves nothing hidden, and ends with 130."""
     bench.die(*[planned.trial for planned in bench.planned])
-    codes = []
+    codes: list[int] = []
     while 130 not in codes and len(codes) < 10:  # it may have ended just before it was interrupted
         listing = start("list")
         while bench.dead_letters.counts().in_flight == 0 and listing.poll() is None:
