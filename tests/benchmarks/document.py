@@ -25,7 +25,8 @@ What bounds the figures that one would like better:
 - **Memory of an open command.** Nearly all is TLS: OpenSSL's own state is about 50 KiB a connection, and asyncio keeps
   a buffer that we cut from 256 to 16 KiB (raw aiohttp without that: 310 KiB).
 - **Large files.** Both sides digest every byte by SHA-256, which kubectl does not, and client, server and pod share two
-  processors: of 512 MiB that is about 0.7 s of processor time beside some 1.3 s for kubectl's whole transfer.
+  processors: of 512 MiB that is about 0.7 s of processor time beside some 1.3 s for kubectl's whole transfer. Our
+  connection alone, without digests and files, brings 410 MiB/s up and 511 down where kubectl brings 310 and 403.
 - **Throughput of many commands at once.** Each starts a shell more in the pod than the bare exec, the one that stays
   with the command when the stream is cut; here the pods' processors are the client's.
 """
