@@ -43,6 +43,11 @@ class PlannedTrial(BaseModel):
         )
 
 
+def what_runs(trial: TrialMessage | PlannedTrial) -> dict[str, Any]:
+    """All of a trial that decides what runs: a message must say the same of it as the plan."""
+    return {"bundle": trial.bundle, "trial_config": trial.trial_config, "retry": trial.retry}
+
+
 def dump_plan(trials: Iterable[PlannedTrial]) -> bytes:
     return "".join(f"{trial.model_dump_json()}\n" for trial in trials).encode()
 

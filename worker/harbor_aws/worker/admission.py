@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harbor_aws.infra.errors import PermanentError
 from harbor_aws.infra.layout import PLAN_NAME, job_key
-from harbor_aws.producer.planfile import PlannedTrial
+from harbor_aws.producer.planfile import PlannedTrial, what_runs
 
 if TYPE_CHECKING:
     from harbor_aws.infra.objects import ObjectStore
@@ -59,7 +59,7 @@ class Admission:
         known = plan.get(message.trial)
         if known is None:
             raise NotAdmittedError(f"The job {message.job!r} has no trial {message.trial!r} in its plan.")
-        if known != _digest(_runs(message)):
+        if known != _digest(what_runs(message)):
             places = await asyncio.to_thread(self._differences, message)
             raise NotAdmittedError(
                 f"The message of trial {message.trial!r} does not say what the plan of its job {message.job!r} says: "
@@ -67,7 +67,7 @@ class Admission:
             )
 
     def _read(self, job: str) -> _Plan:
-        return {trial.trial: _digest(_runs(trial)) for trial in self._planned(job)}
+        return {trial.trial: _digest(what_runs(trial)) for trial in self._planned(job)}
 
     def _planned(self, job: str) -> list[PlannedTrial]:
         body = self._store.get(job_key(job, PLAN_NAME))
@@ -78,14 +78,9 @@ class Admission:
     def _differences(self, message: TrialMessage) -> list[str]:
         """The names of what differs, and no values: they are a stranger's."""
         planned = next(trial for trial in self._planned(message.job) if trial.trial == message.trial)
-        places = list(_unlike(_runs(planned), _runs(message)))
+        places = list(_unlike(what_runs(planned), what_runs(message)))
         more = len(places) - _SHOWN_PLACES
         return places[:_SHOWN_PLACES] + ([f"{more} more"] if more > 0 else [])
-
-
-def _runs(trial: TrialMessage | PlannedTrial) -> dict[str, Any]:
-    """All of it that decides what runs."""
-    return {"bundle": trial.bundle, "trial_config": trial.trial_config, "retry": trial.retry}
 
 
 def _digest(value: dict[str, Any]) -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harbor_aws.infra.layout import PLAN_NAME, job_key
-from harbor_aws.producer.planfile import PlannedTrial
+from harbor_aws.producer.planfile import PlannedTrial, what_runs
 
 if TYPE_CHECKING:
     from harbor_aws.infra.objects import ObjectStore
@@ -29,14 +29,10 @@ class Plans:
         planned = self._plans[message.job].get(message.trial)
         if planned is None:
             return f"The plan of job {message.job!r} has no trial {message.trial!r}."
-        if _runs(planned) != _runs(message):
+        if what_runs(planned) != what_runs(message):
             return f"It does not say what the plan of job {message.job!r} says: its producer did not write it."
         return None
 
     def _read(self, job: str) -> dict[str, PlannedTrial]:
         lines = (self._store.get(job_key(job, PLAN_NAME)) or b"").splitlines()
         return {planned.trial: planned for planned in map(PlannedTrial.model_validate_json, lines)}
-
-
-def _runs(trial: TrialMessage | PlannedTrial) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    return trial.bundle, trial.trial_config, trial.retry
