@@ -15,7 +15,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 import pytest
@@ -104,6 +104,10 @@ class Bench:
         self.workers.append(worker)
         wait_for(lambda: any(line["pid"] == worker.pid for line in self.events("opened")), seconds=60)
         return worker
+
+    def through(self, proxy: Proxy) -> Stack:
+        """The stack behind a proxy."""
+        return self.stack.model_copy(update={"endpoint_url": proxy.url})
 
     def stop(self) -> list[int]:
         """SIGTERM all workers; their exit codes."""
@@ -274,17 +278,59 @@ def test_sigterm_lets_short_trials_end(bench: Bench) -> None:
     wait_for(lambda: bench.queue.counts().visible == 1, seconds=5)
 
 
-def test_a_second_interrupt_hands_back_now(bench: Bench) -> None:
-    """The second Ctrl-C does not wait for the drain, and the first one has said so."""
-    worker = bench.start(drain_seconds=600)
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (signal.SIGINT, signal.SIGINT, "Press Ctrl-C again"),
+        (signal.SIGTERM, signal.SIGTERM, "Stopping on SIGTERM"),
+        (signal.SIGTERM, signal.SIGQUIT, "Stopping on SIGTERM"),
+        (None, signal.SIGQUIT, ""),
+    ],
+)
+def test_a_second_signal_hands_back_now(
+    bench: Bench, first: signal.Signals | None, second: signal.Signals, said: str
+) -> None:
+    """A second Ctrl-C or SIGTERM does not wait for the drain, and the first one has said so; nor does SIGQUIT ever."""
+    worker = bench.start(drain_seconds=600, visibility_seconds=60)
     bench.send("long", seconds=300)
     bench.wait_for_event("began")
-    worker.send_signal(signal.SIGINT)
-    wait_for(lambda: "Press Ctrl-C again" in bench.log(), seconds=10)
-    worker.send_signal(signal.SIGINT)
+    if first is not None:
+        worker.send_signal(first)
+        wait_for(lambda: said in bench.log(), seconds=10)
+    worker.send_signal(second)
     assert worker.wait(30) == 0
     assert [line["reason"] for line in bench.events("cancelled")] == ["drain"]
     assert bench.queue.counts().visible == 1
+
+
+def test_a_poll_in_flight_at_sigterm_strands_nothing(bench: Bench, endpoint: str) -> None:
+    """A message that the last poll brings to a worker that was told to stop is visible again at once."""
+    with Proxy.to(endpoint) as proxy:
+        worker = bench.start(visibility_seconds=600, stack=bench.through(proxy))
+        proxy.fault = "late"
+        bench.send("late")
+        wait_for(lambda: bench.queue.counts().in_flight == 1, seconds=20)
+        worker.terminate()
+        wait_for(lambda: "Stopping on SIGTERM" in bench.log(), seconds=10)
+        proxy.fault = None
+        assert worker.wait(20) == 0
+    assert bench.queue.counts().visible == 1
+    assert bench.events("began") == []
+
+
+def test_what_ends_after_a_lost_connection_is_deleted(bench: Bench, endpoint: str) -> None:
+    """A worker that lost all of its connections has not forgotten what it delivered: the ending deletes it, once."""
+    with Proxy.to(endpoint) as proxy:
+        worker = bench.start(visibility_seconds=60, stack=bench.through(proxy))
+        bench.send("running", seconds=6)
+        bench.wait_for_event("began")
+        proxy.fault = "reset"
+        wait_for(lambda: "Receiving failed" in bench.log(), seconds=20)
+        proxy.fault = None
+        bench.wait_for_event("ended")
+        bench.wait_until_empty(seconds=20)
+        assert len(bench.events("began")) == 1
+        assert worker.poll() is None
 
 
 @pytest.mark.slow
@@ -342,15 +388,49 @@ def test_a_frozen_worker_lets_go(bench: Bench) -> None:
 
 
 @pytest.mark.slow
+def test_no_answer_of_sqs_ends_a_worker(bench: Bench, endpoint: str) -> None:
+    """Neither a server's error nor expired credentials: it says so, and receives again as soon as SQS answers."""
+    with Proxy.to(endpoint) as proxy:
+        worker = bench.start(stack=bench.through(proxy))
+        for status in (403, 408, 500, 502, 503, 504):
+            proxy.refuse_once(status)
+            bench.send(f"after-{status}")
+            bench.wait_for_event("ended", trial=f"after-{status}")
+        assert worker.poll() is None
+        assert bench.log().count("Receiving works again") == 6
+
+
+@pytest.mark.slow
+def test_throttled_extensions_cost_no_trial(bench: Bench, endpoint: str) -> None:
+    """While SQS takes no extension the keeper says so and tries again with pauses; the trial goes on, exclusively."""
+    with Proxy.to(endpoint) as proxy:
+        bench.start(stack=bench.through(proxy))
+        bench.send("long", seconds=1.5 * VISIBILITY_SECONDS)
+        bench.wait_for_event("began")
+        proxy.fault = "throttle"
+        wait_for(lambda: "Extending leases failed" in bench.log(), seconds=20)
+        time.sleep(2)
+        proxy.fault = None
+        wait_for(lambda: "Extending leases works again" in bench.log(), seconds=20)
+        assert 2 <= proxy.answered <= 4
+        bench.wait_for_event("ended")
+        bench.wait_until_empty()
+    assert len(bench.events("began")) == 1
+    assert bench.events("cancelled") == []
+    assert bench.log().count("Extending leases failed") == 1
+    assert "RequestThrottled" in bench.log()
+    assert "put off" not in bench.log()
+
+
+@pytest.mark.slow
 def test_a_broken_network_loses_nothing(make_bench: Callable[[], Bench], endpoint: str) -> None:
     """HTTP 500, reset and silent connections: a running trial goes on and ends once, and receiving resumes."""
-    port = int(endpoint.rpartition(":")[2])
+    faults: tuple[Fault, ...] = (500, "reset", "hole")
     with ExitStack() as stack:
-        proxies = {fault: stack.enter_context(Proxy(port).running()) for fault in ("error", "reset", "hole")}
+        proxies = {fault: stack.enter_context(Proxy.to(endpoint)) for fault in faults}
         benches = {fault: make_bench() for fault in proxies}
         for fault, bench in benches.items():
-            through = bench.stack.model_copy(update={"endpoint_url": proxies[fault].url})
-            bench.start(visibility_seconds=20, stack=through)
+            bench.start(visibility_seconds=20, stack=bench.through(proxies[fault]))
             bench.send("running", seconds=25)
             bench.wait_for_event("began")
             proxies[fault].fault = fault
@@ -366,29 +446,52 @@ def test_a_broken_network_loses_nothing(make_bench: Callable[[], Bench], endpoin
             assert "Receiving works again" in bench.log()
 
 
+Fault = int | Literal["reset", "hole", "late", "throttle"]
+"""An HTTP status instead of an answer; connections reset, or silent; answers that bring messages held back; every
+extension refused."""
+
+THROTTLED = json.dumps({"__type": "com.amazonaws.sqs#RequestThrottled", "message": "Too many requests."})
+
+
 class Proxy:
-    """Passes TCP connections on to a port, or breaks all of them in one way."""
+    """Passes TCP connections on to a port, or breaks all of them in one way.
+
+    Attributes:
+        answered: how many requests it answered itself.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self.fault: str | None = None
+        self.fault: Fault | None = None
+        self.answered = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self._lock = Lock()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
+    @classmethod
     @contextmanager
-    def running(self) -> Iterator[Proxy]:
-        thread = Thread(target=self._accept, daemon=True)
+    def to(cls, endpoint: str) -> Iterator[Proxy]:
+        """A proxy that runs."""
+        proxy = cls(int(endpoint.rpartition(":")[2]))
+        thread = Thread(target=proxy._accept, daemon=True)
         thread.start()
         try:
-            yield self
+            yield proxy
         finally:
-            self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
+            proxy.fault = None
+            proxy._listener.shutdown(socket.SHUT_RDWR)
+            proxy._listener.close()
             thread.join()
-            for each in self._open:
+            for each in proxy._open:
                 each.close()
+
+    def refuse_once(self, status: int) -> None:
+        """Answer with an HTTP status until that has happened."""
+        before = self.answered
+        self.fault = status
+        wait_for(lambda: self.answered > before, seconds=20)
+        self.fault = None
 
     def _accept(self) -> None:
         while True:
@@ -408,15 +511,32 @@ class Proxy:
                 match self.fault:
                     case None:
                         target.sendall(data)
-                    case "error" if is_request:
-                        source.sendall(b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\nConnection: close\r\n\r\nOops")
-                        source.shutdown(socket.SHUT_WR)
+                    case int() as status if is_request:
+                        self._answer(source, status)
+                    case "late":
+                        while self.fault == "late" and b"ReceiptHandle" in data and not is_request:
+                            time.sleep(0.05)
+                        target.sendall(data)
+                    case "throttle" if b"AmazonSQS.ChangeMessageVisibilityBatch" in data:
+                        self._answer(source, 400, THROTTLED)
+                    case "throttle":
+                        target.sendall(data)
                     case "reset":
                         for each in (source, target):
                             each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                             each.close()
             if self.fault != "hole":
                 target.shutdown(socket.SHUT_WR)
+
+    def _answer(self, client: socket.socket, status: int, body: str = "{}") -> None:
+        """In the server's stead; whatever else the client says on this connection is not passed on."""
+        head = f"HTTP/1.1 {status} Oops\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        client.sendall(f"{head}{body}".encode())
+        client.shutdown(socket.SHUT_WR)
+        with self._lock:
+            self.answered += 1
+        while client.recv(65536):
+            pass
 
 
 def wait_for(condition: Callable[[], object], *, seconds: float) -> None:

@@ -261,7 +261,8 @@ async def test_a_pod_that_never_was(keeper: PodKeeper) -> None:
 
 
 async def test_a_pod_that_ends_ends_the_command(keeper: PodKeeper, doomed: Pod) -> None:
-    """When the container's first process ends, the command that runs is told so at once."""
+    """When the container's first process ends, the command that runs is told so at once; and a dead letter would tell
+    how the container ended, and the pod's events."""
     with pytest.raises((PodFailedError, ExecError)) as caught:
         await keeper.while_running(doomed, run(keeper, doomed, "kill -TERM 1; sleep 3600", timeout_seconds=600))
     error = caught.value
@@ -271,6 +272,12 @@ async def test_a_pod_that_ends_ends_the_command(keeper: PodKeeper, doomed: Pod) 
         error = explained
     assert error.pod == doomed.name
     assert doomed.is_over
+    end = await keeper.last_look(doomed)
+    assert end.container is not None
+    assert (end.name, end.container.state) == (doomed.name, "terminated")
+    assert end.container.exit_code is not None
+    assert end.events
+    assert all(event.reason and event.at for event in end.events)
 
 
 async def test_a_pod_that_is_deleted_ends_the_command(keeper: PodKeeper, doomed: Pod) -> None:

@@ -13,6 +13,7 @@ import json
 import ssl
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
@@ -109,8 +110,8 @@ class Cluster:
         Raises:
             UsageError: there is no such kubeconfig, or it cannot be used.
         """
-        configuration = await _load(access)
-        connector = aiohttp.TCPConnector(ssl=_ssl_context(configuration), limit=0, keepalive_timeout=60)
+        configuration, tls = await _load(access)
+        connector = aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=60)
         async with aiohttp.ClientSession(connector=connector) as session:
             cluster = cls(access, configuration, session)
             try:
@@ -329,7 +330,7 @@ class Cluster:
         headers = await self._authorization()
         if headers == refused:
             try:
-                self._configuration = await _load(self._access)
+                self._configuration, _ = await _load(self._access)
             except UsageError as error:
                 raise TransientError(f"The cluster's credentials cannot be renewed: {error}") from error
             headers = await self._authorization()
@@ -349,26 +350,51 @@ async def _close(websocket: aiohttp.ClientWebSocketResponse) -> None:
             await websocket.close()
 
 
-async def _load(access: KubernetesAccess) -> Configuration:
+async def _load(access: KubernetesAccess) -> tuple[Configuration, ssl.SSLContext]:
+    """Server and token, and the certificates; made together, since certificates are in files for this moment only.
+
+    Raises:
+        UsageError: there is no such kubeconfig, or it cannot be used.
+    """
     # Importing the client takes a second, which commands that never reach the cluster are spared.
     from kubernetes.aio import config as kubernetes_config
     from kubernetes.aio.client import Configuration
 
     configuration = Configuration()
     try:
-        if access.kubeconfig is None:
-            kubernetes_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # ships no types
-        else:
-            await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # ships no types
-                config_file=str(access.kubeconfig),
-                context=access.context,
-                client_configuration=configuration,
-                persist_config=False,
-            )
+        with _certificate_files_removed():
+            if access.kubeconfig is None:
+                kubernetes_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # no types
+            else:
+                await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # ships no types
+                    config_file=str(access.kubeconfig),
+                    context=access.context,
+                    client_configuration=configuration,
+                    persist_config=False,
+                )
+            return configuration, _ssl_context(configuration)
     except Exception as error:  # TypeError: no such file; ValueError, KeyError …: what an exec plugin answers
         place = access.kubeconfig or "the pod's service account"
         raise UsageError(f"The cluster cannot be reached by {place}: {error}") from error
-    return configuration
+
+
+@contextmanager
+def _certificate_files_removed() -> Iterator[None]:
+    """Remove the files that the official client writes meanwhile, and what it remembers of them.
+
+    It writes what a kubeconfig or a plugin says of certificates and keys to the directory of temporary files, for
+    OpenSSL to read. It leaves them there for the process's next load and removes them at a regular exit, so a killed
+    process leaves them (``_temp_files`` in its ``config/kube_config.py``).
+    """
+    from kubernetes.aio.config import kube_config
+
+    files: dict[str, str] = getattr(kube_config, "_temp_files", {})  # private: no reason to refuse a newer client
+    before = set(files)
+    try:
+        yield
+    finally:
+        for content in files.keys() - before:
+            Path(files.pop(content)).unlink(missing_ok=True)
 
 
 def _ssl_context(configuration: Configuration) -> ssl.SSLContext:

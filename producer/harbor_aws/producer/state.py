@@ -56,7 +56,7 @@ class TrialState(BaseModel):
     reason: str | None = None
     """Why it is retrying or dead: the exception's class and message."""
     logs: str | None = None
-    """Key of the archive that the last failed attempt left."""
+    """Key of the archive that the last failed attempt left; that of one that was handed back expires."""
 
 
 class ReplayMarker(BaseModel):

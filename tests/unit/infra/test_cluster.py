@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import sys
+import tempfile
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from tests.unit.worker.fake_kubernetes import PODS, FakeKubernetes, kubeconfig, refusal, serve
 
 from harbor_aws.infra.cluster import AccessRefusedError, Cluster
 from harbor_aws.infra.errors import PermanentError, TransientError, UsageError
+from harbor_aws.infra.local.kubernetes.api.certificate import ServerCertificate
 from harbor_aws.infra.stack import KubernetesAccess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
-
-    from aiohttp import web
 
 
 @asynccontextmanager
@@ -112,3 +122,104 @@ async def test_a_refusal_of_access_says_nothing_of_the_request(tmp_path: Path) -
         with pytest.raises(AccessRefusedError) as caught:
             await cluster.request("POST", PODS, body={})
     assert not isinstance(caught.value, TransientError | PermanentError)
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+async def test_no_certificate_stays_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_key: bool) -> None:
+    """However the process ends, nothing of a kubeconfig is left behind: nothing is, while the cluster is in use.
+
+    That holds for every time that the token is read anew, which goes on working.
+    """
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    token = tmp_path / "token"
+    token.write_text("old")
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers["Authorization"])
+        return web.json_response({}) if seen[-1] != "Bearer old" else refusal(401)
+
+    async with tls_server(answer) as (url, authority):
+        access = KubernetesAccess(kubeconfig=tls_kubeconfig(tmp_path, url, authority, token=token, with_key=with_key))
+        async with Cluster.open(access) as cluster:
+            assert list(temporary.iterdir()) == []
+            token.write_text("new")
+            await cluster.request("GET", PODS)
+            assert list(temporary.iterdir()) == []
+    assert seen == ["Bearer old", "Bearer new"]
+
+
+async def test_a_wrong_authority_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that is none is said as what it is, and leaves nothing either."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    path = tls_kubeconfig(tmp_path, "https://localhost:9", b"no certificate", token=tmp_path / "token", with_key=False)
+    (tmp_path / "token").write_text("t")
+    with pytest.raises(UsageError, match="cannot be reached by"):
+        async with Cluster.open(KubernetesAccess(kubeconfig=path)):
+            pass
+    assert list(temporary.iterdir()) == []
+
+
+@asynccontextmanager
+async def tls_server(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[tuple[str, bytes]]:
+    """A server with TLS on loopback: its address, and the certificate to trust."""
+    certificate = ServerCertificate.make("127.0.0.1")
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    server = TestServer(app, scheme="https")
+    await server.start_server(ssl=certificate.context)
+    try:
+        yield str(server.make_url("")).rstrip("/"), certificate.pem
+    finally:
+        await server.close()
+
+
+def tls_kubeconfig(directory: Path, url: str, authority: bytes, *, token: Path, with_key: bool) -> Path:
+    """A kubeconfig that has its certificates within, and whose plugin says what ``token`` holds.
+
+    Args:
+        with_key: whether it has a client's certificate and key as well.
+    """
+    program = (
+        "import json, pathlib, sys; "
+        "status = {'token': pathlib.Path(sys.argv[1]).read_text()}; "
+        "print(json.dumps({'apiVersion': 'client.authentication.k8s.io/v1', 'kind': 'ExecCredential', "
+        "'status': status}))"
+    )
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": sys.executable,
+        "args": ["-c", program, str(token)],
+    }
+    path = kubeconfig(directory, url)
+    content = json.loads(path.read_text())
+    content["clusters"][0]["cluster"]["certificate-authority-data"] = base64.b64encode(authority).decode()
+    content["users"][0]["user"] = {"exec": plugin, **(client_certificate() if with_key else {})}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def client_certificate() -> dict[str, str]:
+    """A client's self-signed certificate and its key, as a kubeconfig has them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "client")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return {
+        "client-certificate-data": base64.b64encode(certificate.public_bytes(serialization.Encoding.PEM)).decode(),
+        "client-key-data": base64.b64encode(private).decode(),
+    }

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from rich.console import Console
 from tests.unit.producer.letter_fakes import JOB, MemoryQueue, MemoryStore, put_letter, trial_message
 
 from harbor_aws.infra.errors import TransientError, UsageError
 from harbor_aws.infra.layout import replay_key, state_key
 from harbor_aws.infra.queues import IncomingMessage
 from harbor_aws.producer.celery_message import decode, encode
+from harbor_aws.producer.cli.letters_view import as_json, letter_view
 from harbor_aws.producer.dead_letters.browse import look
-from harbor_aws.producer.dead_letters.letter import WORKER_DIED, Letter, LetterDetails, PodEnd
+from harbor_aws.producer.dead_letters.letter import WORKER_DIED, Letter, LetterDetails
+from harbor_aws.producer.dead_letters.pod_end import ContainerState, PodEnd, PodEvent
 from harbor_aws.producer.dead_letters.purge import purge
 from harbor_aws.producer.dead_letters.selection import Selection, find, short_ids
 from harbor_aws.producer.message import AttemptRecord, TrialMessage
@@ -68,6 +72,44 @@ def test_a_workers_letter_tells_everything() -> None:
     assert (found.worker, found.logs, found.at) == ("w2", "jobs/job/attempts/t/02-x.tar.zst", NOW)
     assert found.details == details
     assert (found.body, found.moved_by_sqs, found.unrunnable) == (body, False, None)
+
+
+def test_an_older_workers_letter_is_read() -> None:
+    """Its pod has neither a container nor events, and is shown by its words."""
+    details = '{"pod": {"name": "p2", "reason": "OOMKilled", "said": "It ended. Events: Killing: x"}}'
+    found = Letter.of(incoming(encode(trial_message("t")), {"cause": "B", "details": details}))
+    assert found.details.pod == PodEnd(name="p2", reason="OOMKilled", said="It ended. Events: Killing: x")
+    assert "p2: OOMKilled. It ended. Events: Killing: x" in shown(found)
+
+
+def test_a_letter_shows_what_became_of_its_pod() -> None:
+    """The pod's reason, its container's last state and its events, in the terminal and as JSON; control characters
+    from the cluster never reach the terminal."""
+    end = PodEnd(
+        name="p2",
+        reason="Evicted",
+        message="node is full",
+        said="…",
+        container=ContainerState(state="terminated", reason="OOMKilled", exit_code=137),
+        events=(PodEvent(reason="FailedScheduling", message="0/9 nodes\x1b[2J", count=12, at=NOW),),
+    )
+    details = LetterDetails(pod=end).model_dump_json(exclude_none=True)
+    found = Letter.of(incoming(encode(trial_message("t")), {"cause": "B", "details": details}))
+    text = shown(found)
+    for words in ("p2: Evicted: node is full", "terminated: OOMKilled: exit code 137", "FailedScheduling", "12",
+                  f"{NOW:%m-%d %H:%M:%S}", "0/9 nodes"):  # fmt: skip
+        assert words in text
+    assert "\x1b" not in text
+    pod = as_json(found, whole=True)["details"]["pod"]
+    assert (pod["container"]["exit_code"], pod["events"][0]["count"]) == (137, 12)
+
+
+def shown(letter: Letter) -> str:
+    """What ``dlq show`` prints."""
+    console = Console(width=200, file=StringIO(), color_system=None)
+    console.print(letter_view(letter, is_committed=False))
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
 
 
 def test_a_letter_without_details_tells_of_its_last_attempt() -> None:

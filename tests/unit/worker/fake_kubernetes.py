@@ -30,6 +30,7 @@ class FakeKubernetes:
         pods: by name; they stay Pending until a test says otherwise by :meth:`change`.
         deleted: names of pods that were there and are not any more.
         requests: methods and paths, in order; a watch is ``WATCH``.
+        events: what it recorded of all pods.
         interfere: answers a request in the server's stead, unless it returns ``None``.
         exec: plays the process of an exec.
     """
@@ -37,6 +38,7 @@ class FakeKubernetes:
     def __init__(self) -> None:
         self.pods: dict[str, Json] = {}
         self.deleted: list[str] = []
+        self.events: list[Json] = []
         self.requests: list[str] = []
         self.interfere: Callable[[str], Awaitable[web.Response | None]] = _nothing
         self.exec: Exec = _hang
@@ -82,7 +84,8 @@ class FakeKubernetes:
             return self._create(json.loads(body))
         if request.method == "DELETE":
             return self._delete(request.path.rpartition("/")[2])
-        items = list(self.pods.values()) if request.path == PODS else []
+        events = self.events if request.path.endswith("/events") else []
+        items = list(self.pods.values()) if request.path == PODS else events
         return web.json_response({"metadata": {"resourceVersion": str(self._version)}, "items": items})
 
     def _create(self, pod: Json) -> web.Response:

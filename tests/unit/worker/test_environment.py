@@ -15,6 +15,7 @@ from tests.unit.worker.fake_shell import FakeShell
 from harbor_aws.infra.errors import ExecError, PodFailedError, PodStartError, TransferError
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import Stack
+from harbor_aws.producer.dead_letters.pod_end import ContainerState, PodEvent
 from harbor_aws.worker.attempt import Attempt, current_attempt
 from harbor_aws.worker.environment import FargateEnvironment
 from harbor_aws.worker.exec import command
@@ -182,6 +183,60 @@ async def test_a_pod_that_ended_is_a_failure_even_if_nobody_waits_for_its_events
     (failure,) = attempt.failures
     assert isinstance(failure, PodFailedError)
     assert failure.reason == "OOMKilled"
+
+
+async def test_a_pod_is_looked_at_before_it_goes(
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes
+) -> None:
+    """What became of its container and its last events are kept for the dead letter."""
+    kubernetes.events = [{"reason": "Evicting", "message": "node is full", "count": 2}]
+    state = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    running = asyncio.create_task(started.exec("hang"))
+    kubernetes.change(attempt.pod_names[0], phase="Failed", containerStatuses=[{"name": "main", "state": state}])
+    with pytest.raises(PodFailedError, match="Evicting: node is full"):
+        await running
+    await started.stop(delete=True)
+    (end,) = attempt.pod_ends
+    assert (end.name, end.reason, end.message) == (attempt.pod_names[0], "OOMKilled", "exit code 137")
+    assert end.container == ContainerState(state="terminated", reason="OOMKilled", exit_code=137)
+    assert end.events == (PodEvent(reason="Evicting", message="node is full", count=2),)
+    assert kubernetes.deleted == attempt.pod_names
+
+
+async def test_a_failure_beside_the_pod_is_told_with_the_pod(
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes
+) -> None:
+    """A cut stream, say: the letter tells that the pod was well."""
+    kubernetes.events = [{"reason": "Started", "message": "container main"}]
+    attempt.failures.append(ExecError("cut"))
+    await started.stop(delete=True)
+    (end,) = attempt.pod_ends
+    assert (end.reason, end.container, len(end.events)) == ("Running", ContainerState(state="running"), 1)
+
+
+async def test_a_pod_that_served_well_costs_no_look(
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes
+) -> None:
+    """Nobody asks for its events."""
+    await started.stop(delete=True)
+    assert attempt.pod_ends == []
+    assert not [word for word in kubernetes.requests if word.endswith("/events")]
+
+
+async def test_a_pod_goes_although_its_events_do_not_come(
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They only explain."""
+    monkeypatch.setattr("harbor_aws.worker.pods._EVENTS_SECONDS", 0.1)
+
+    async def silent(word: str) -> None:
+        if word.endswith("/events"):
+            await asyncio.sleep(GENEROUS_SECONDS)
+
+    kubernetes.interfere = silent
+    attempt.failures.append(ExecError("cut"))
+    await started.stop(delete=True)
+    assert (kubernetes.deleted, attempt.pod_ends[0].events) == (attempt.pod_names, ())
 
 
 async def test_the_workers_own_disk_is_infrastructure(

@@ -28,8 +28,10 @@ class FakeInbox:
         self.lost: set[str] = set()
         self.refused: set[str] = set()
         self.broken = False
+        self.requests = 0
 
     def extend(self, visibility_timeouts: Mapping[str, int]) -> ExtensionResult:
+        self.requests += 1
         if self.broken:
             raise TransientError("no answer")
         self.batches.append(dict(visibility_timeouts))
@@ -98,6 +100,38 @@ def test_a_lease_that_cannot_be_extended_is_lost_before_sqs_shows_it() -> None:
     assert bench.now == 1000 + 120 - TERMS.margin_seconds
 
 
+def test_it_backs_off_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    """While SQS throttles, pauses grow, one request a tick; the log has the begin and the end of it."""
+    caplog.set_level("INFO")
+    bench = Bench(count=25)
+    bench.inbox.broken = True
+    waits = [bench.tick(after=40)]
+    while len(waits) < 5:
+        waits.append(bench.tick(after=waits[-1]))
+    assert waits == [1, 2, 4, 8, 16]
+    assert bench.inbox.requests == 5
+    bench.inbox.broken = False
+    assert bench.tick(after=waits[-1]) == 40
+    assert not any(each.cancelled for each in bench.held)
+    begin, end = (record.getMessage() for record in caplog.records)
+    assert "tried again until it works" in begin
+    assert end == "Extending leases works again after 5 failures."
+
+
+def test_a_throttling_that_passes_late_costs_no_trial() -> None:
+    """However long the pauses have grown, the keeper comes back in time before the lease counts as lost."""
+    bench = Bench()
+    bench.inbox.broken = True
+    lapse = 1000 + TERMS.visibility_timeout_seconds - TERMS.margin_seconds
+    wait = bench.tick(after=40)
+    while bench.now + wait < lapse - 5:
+        wait = bench.tick(after=wait)
+    bench.inbox.broken = False
+    bench.tick(after=wait)
+    assert bench.now < lapse
+    assert (bench.held[0].cancelled, bench.held[0].extended_at) == (None, bench.now)
+
+
 def test_a_process_that_slept_gives_up_before_it_extends() -> None:
     """After a freeze beyond the time-out the trial is cancelled and its message not touched."""
     bench = Bench()
@@ -114,13 +148,14 @@ def test_a_message_that_is_no_longer_ours_is_lost_at_once() -> None:
     assert [each.cancelled for each in bench.held] == [CancelReason.LEASE_LOST, None]
 
 
-def test_an_entry_that_failed_for_another_reason_is_tried_again() -> None:
-    """A throttled entry keeps its old time and is soon extended."""
+def test_an_entry_that_failed_for_another_reason_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """A throttled entry keeps its old time, is spoken of, and is soon extended."""
     bench = Bench()
     bench.inbox.refused = {"r0"}
     wait = bench.tick(after=40)
     assert wait < 10
     assert (bench.held[0].cancelled, bench.held[0].extended_at) == (None, 1000)
+    assert "some of them and not others" in caplog.text
     bench.inbox.refused = set()
     bench.tick(after=wait)
     assert bench.held[0].extended_at == 1040 + wait

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from harbor.models.job.config import RetryConfig
+from tests.unit.worker import outcome_table
 
 from harbor_aws.infra.errors import ExecError, PermanentError, PodFailedError
 from harbor_aws.worker.outcome import (
@@ -93,7 +94,8 @@ def test_max_retries_keeps_harbors_meaning(agent_retries: int, retry: RetryConfi
     """An agent's bad exit is retried as often as --max-retries, --retry-include and --retry-exclude say."""
     facts = Facts(agent_retries + 1, 3, agent_retries, recorded=[by_agent("NonZeroAgentExitCodeError")])
     outcome = decide(facts, retry)
-    assert outcome == Commit() if committed else Retry(1.0, "NonZeroAgentExitCodeError", "?", charged_to_agent=True)
+    again = Retry(1.0, "NonZeroAgentExitCodeError", "?", charged_to_agent=True)
+    assert outcome == (Commit() if committed else again)
 
 
 def test_the_two_budgets_are_apart() -> None:
@@ -111,3 +113,17 @@ def test_never_retried_exceptions_of_harbor_are_outcomes() -> None:
 def test_backoff_doubles_up_to_a_bound() -> None:
     """5, 10, 20 … and never more than five minutes."""
     assert [backoff_seconds(n) for n in (1, 2, 3, 20)] == [5.0, 10.0, 20.0, 300.0]
+
+
+def test_the_documents_table_is_what_is_decided() -> None:
+    """Whoever changes a decision changes docs/failures.md."""
+    document = outcome_table.DOCUMENT.read_text()
+    expected = outcome_table.written(document, outcome_table.table())
+    assert document == expected, "write it anew: python -m tests.unit.worker.outcome_table"
+
+
+def test_every_way_of_ending_is_in_the_table() -> None:
+    """And no two rows are the same failure."""
+    table = outcome_table.table()
+    assert all(words in table for words in ("a result", "again after", "dead letter"))
+    assert len({failure.what for failure in outcome_table.FAILURES}) == len(outcome_table.FAILURES)

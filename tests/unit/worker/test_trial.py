@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from tests.unit.worker.trial_fakes import MemoryQueue, MemoryStore, NoPods
+from tests.unit.worker.trial_fakes import POD_END, MemoryPods, MemoryQueue, MemoryStore
 
 from harbor_aws.infra.cluster import AccessRefusedError
 from harbor_aws.infra.errors import PermanentError
@@ -20,7 +20,8 @@ from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import Stack
 from harbor_aws.producer.bundle import pack_task
 from harbor_aws.producer.celery_message import decode
-from harbor_aws.producer.dead_letters.letter import LetterDetails, PodEnd
+from harbor_aws.producer.dead_letters.letter import LetterDetails
+from harbor_aws.producer.dead_letters.pod_end import PodEnd
 from harbor_aws.producer.message import TrialMessage
 from harbor_aws.producer.planfile import PlannedTrial, dump_plan
 from harbor_aws.producer.state import Phase, ReplayMarker, TrialState
@@ -55,7 +56,7 @@ class Bench:
     store: MemoryStore = field(default_factory=MemoryStore)
     queue: MemoryQueue = field(default_factory=MemoryQueue)
     dead_letters: MemoryQueue = field(default_factory=MemoryQueue)
-    pods: NoPods = field(default_factory=NoPods)
+    pods: MemoryPods = field(default_factory=MemoryPods)
 
     def delivery(
         self,
@@ -236,6 +237,22 @@ async def test_a_dead_letter_tells_of_its_pod(bench: Bench) -> None:
     assert len(letter.attributes) <= MAX_ATTRIBUTES
 
 
+async def test_a_dead_letter_tells_what_its_pods_container_did(bench: Bench) -> None:
+    """The pod of the failure, of the two that were looked at; its reason is the failure's."""
+    await bench.run(bench.delivery(environment="OutOfMemory", attempt=3))
+    details = LetterDetails.model_validate_json(bench.dead_letters.sent[0].attributes["details"])
+    assert details.pod is not None
+    assert (details.pod.name, details.pod.reason) == ("pod-1", "Evicted")
+    assert (details.pod.container, details.pod.events) == (POD_END.container, POD_END.events)
+
+
+async def test_a_dead_letter_of_a_cut_stream_tells_of_its_pod(bench: Bench) -> None:
+    """That the pod was not the reason is told as well."""
+    await bench.run(bench.delivery(environment="Cut", attempt=3))
+    details = LetterDetails.model_validate_json(bench.dead_letters.sent[0].attributes["details"])
+    assert (bench.causes, details.pod) == (["ExecError"], POD_END)
+
+
 async def test_max_retries_is_harbors(bench: Bench) -> None:
     """The agent's bad end is tried again, and charged to the agent."""
     await bench.run(bench.delivery(agent="Failing", retry={"max_retries": 1}))
@@ -288,6 +305,7 @@ async def test_a_refused_worker_spends_nobodys_attempts(bench: Bench) -> None:
     assert (bench.result, bench.next_attempts, bench.causes) == (None, [], [])
     assert bench.state is not None
     assert bench.state.phase is Phase.HANDED_BACK
+    assert bench.store.expiring == [bench.state.logs]
 
 
 async def test_a_failure_goes_its_way_without_logs(bench: Bench) -> None:
@@ -308,6 +326,18 @@ async def test_a_drained_trial_is_handed_back(bench: Bench, agent: str) -> None:
     assert (bench.result, bench.next_attempts, bench.causes) == (None, [], [])
 
 
+@pytest.mark.parametrize("agent", ["Endless", "Stubborn"])
+async def test_a_trial_whose_lease_is_lost_says_nothing(bench: Bench, agent: str) -> None:
+    """What is to be said of the trial is the next owner's to say."""
+    running = asyncio.create_task(bench.run(bench.delivery(agent=agent)))
+    await until_agent_runs(bench)
+    running.cancel("lease-lost")
+    await asyncio.wait({running})
+    assert running.cancelled()
+    assert bench.state is not None
+    assert (bench.state.phase, bench.store.expiring) == (Phase.AGENT, [])
+
+
 async def test_what_lost_the_race_expires(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The archive of an attempt whose trial another one committed is left to the bucket's life-cycle rule."""
     monkeypatch.setattr(bench.store, "put_if_absent", lambda _key, _body: False)
@@ -317,14 +347,17 @@ async def test_what_lost_the_race_expires(bench: Bench, monkeypatch: pytest.Monk
     assert bench.store.exists(archive)
 
 
-async def test_a_drained_trial_says_so(bench: Bench) -> None:
-    """Its state is handed-back and names the logs so far."""
-    running = asyncio.create_task(bench.run(bench.delivery(agent="Endless")))
+@pytest.mark.parametrize("agent", ["Endless", "Stubborn"])
+async def test_a_drained_trial_says_so(bench: Bench, agent: str) -> None:
+    """Its state is handed-back and names the logs so far, which are left to the bucket's life-cycle rule; also where
+    the agent swallowed the cancellation, and with it the reason."""
+    running = asyncio.create_task(bench.run(bench.delivery(agent=agent)))
     await until_agent_runs(bench)
     running.cancel("drain")
     await asyncio.gather(running, return_exceptions=True)
     assert bench.state is not None
     assert (bench.state.phase, bench.store.exists(bench.state.logs or "")) == (Phase.HANDED_BACK, True)
+    assert bench.store.expiring == [bench.state.logs]
 
 
 async def test_an_ending_is_not_cut_in_two(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,6 +374,41 @@ async def test_an_ending_is_not_cut_in_two(bench: Bench, monkeypatch: pytest.Mon
     running = asyncio.create_task(bench.run(bench.delivery()))
     await running
     assert bench.result is not None
+
+
+@pytest.mark.parametrize(
+    ("agent", "attempt"), [("Idle", 1), ("Failing", 1), ("Uninstallable", 1), ("Uninstallable", 3)]
+)
+async def test_a_pod_that_harbor_forgot_is_deleted(bench: Bench, agent: str, attempt: int) -> None:
+    """Whether the trial ends by a result, another attempt or a dead letter; what Harbor stopped is not touched."""
+    await bench.run(bench.delivery(agent=agent, environment="ForgottenPods", attempt=attempt))
+    assert bench.pods.deleted == ["forgotten"]
+
+
+async def test_a_pod_that_harbor_forgot_is_deleted_in_the_end(bench: Bench) -> None:
+    """The same where the attempt ran out of time."""
+    bench.agent_seconds = 3600.0
+    bench.settings = Settings(trial_deadline_seconds=0.5)
+    await bench.run(bench.delivery(agent="Endless", environment="ForgottenPods"))
+    assert bench.pods.deleted == ["forgotten"]
+
+
+@pytest.mark.parametrize("reason", ["drain", "lease-lost"])
+async def test_a_cancelled_trial_leaves_no_pod(bench: Bench, reason: str) -> None:
+    """Nor is the deletion of what Harbor forgot cut off by being cancelled once more."""
+    bench.pods.api_answers.clear()
+    running = asyncio.create_task(bench.run(bench.delivery(agent="Endless", environment="ForgottenPods")))
+    await until_agent_runs(bench)
+    running.cancel(reason)
+    async with asyncio.timeout(20):
+        while bench.pods.known:
+            await asyncio.sleep(0.02)
+    running.cancel(reason)
+    await asyncio.sleep(0.05)
+    bench.pods.api_answers.set()
+    await asyncio.wait({running})
+    assert (running.cancelled(), bench.pods.deleted) == (True, ["forgotten"])
+    assert bench.result is None
 
 
 async def test_an_attempt_has_an_end(bench: Bench) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, override
+from typing import TYPE_CHECKING, Any, cast, override
 
 from harbor.agents.base import BaseAgent
 from harbor.agents.installed.base import NonZeroAgentExitCodeError
@@ -13,14 +13,24 @@ from harbor.environments.base import BaseEnvironment, ExecResult
 from harbor.environments.capabilities import EnvironmentCapabilities
 
 from harbor_aws.infra.cluster import AccessRefusedError
-from harbor_aws.infra.errors import PodGoneError, TransientError
+from harbor_aws.infra.errors import ExecError, PodGoneError, TransientError
 from harbor_aws.infra.objects import ObjectMissingError
+from harbor_aws.producer.dead_letters.pod_end import ContainerState, PodEnd, PodEvent
 from harbor_aws.worker.attempt import current_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harbor_aws.infra.queues import OutgoingMessage
+
+
+POD_END = PodEnd(
+    name="pod-1",
+    reason="OOMKilled",
+    said="the cluster's words",
+    container=ContainerState(state="terminated", reason="OOMKilled", exit_code=137),
+    events=(PodEvent(reason="Evicted", message="node is full", count=2),),
+)
 
 
 class MemoryEnvironment(BaseEnvironment):
@@ -65,6 +75,22 @@ class MemoryEnvironment(BaseEnvironment):
             (Path(target_dir) / "reward.txt").write_text("1")
 
 
+class ForgottenPodsEnvironment(MemoryEnvironment):
+    """Has two pods, of which only the first goes when it is stopped."""
+
+    @override
+    async def start(self, force_build: bool) -> None:
+        attempt = current_attempt.get()
+        assert attempt is not None
+        self._pods = cast("MemoryPods", attempt.pods)
+        attempt.pod_names += ["stopped", "forgotten"]
+        self._pods.known |= {"stopped", "forgotten"}
+
+    @override
+    async def stop(self, delete: bool) -> None:
+        self._pods.known.discard("stopped")
+
+
 class StartingSlowlyEnvironment(MemoryEnvironment):
     """Harbor's time-out for the start fires."""
 
@@ -92,6 +118,28 @@ class EvictedEnvironment(MemoryEnvironment):
         assert attempt is not None
         error = PodGoneError("Pod pod-1 ended. Events: Evicted: node is full", pod="pod-1", reason="Evicted")
         attempt.failures.append(error)
+
+
+class OutOfMemoryEnvironment(EvictedEnvironment):
+    """The cluster still knows what became of its pod."""
+
+    @override
+    async def stop(self, delete: bool) -> None:
+        await super().stop(delete)
+        attempt = current_attempt.get()
+        assert attempt is not None
+        attempt.pod_ends += [POD_END, PodEnd(name="pod-2", reason="Running", said="the verifier's")]
+
+
+class CutEnvironment(MemoryEnvironment):
+    """A command's stream is cut beside a pod that is well."""
+
+    @override
+    async def stop(self, delete: bool) -> None:
+        attempt = current_attempt.get()
+        assert attempt is not None
+        attempt.failures.append(ExecError("cut"))
+        attempt.pod_ends.append(POD_END)
 
 
 class RefusedEnvironment(MemoryEnvironment):
@@ -205,10 +253,24 @@ class MemoryQueue:
 
 
 @dataclass
-class NoPods:
-    """The keeper of pods that there are not."""
+class MemoryPods:
+    """The keeper of pods that are but names; one is deleted only once ``api_answers`` is set."""
 
+    known: set[str] = field(default_factory=set)
+    deleted: list[str] = field(default_factory=list)
     leftovers_deleted: int = 0
+    api_answers: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.api_answers.set()
+
+    def knows(self, name: str) -> bool:
+        return name in self.known
+
+    async def delete(self, name: str) -> None:
+        self.known.discard(name)
+        await self.api_answers.wait()
+        self.deleted.append(name)
 
     async def delete_leftovers(self, *, job: str, trial: str) -> list[str]:
         self.leftovers_deleted += 1

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from harbor_aws.infra.errors import HarborAwsError
     from harbor_aws.infra.settings import Settings
     from harbor_aws.infra.stack import Stack
+    from harbor_aws.producer.dead_letters.pod_end import PodEnd
     from harbor_aws.worker.pods import PodKeeper
 
 
@@ -32,6 +33,8 @@ class Attempt:
     """Pods made so far, the agent's first."""
     failures: list[HarborAwsError] = field(default_factory=list)
     """Every infrastructure failure that an environment raised, in order, including those that Harbor swallowed."""
+    pod_ends: list[PodEnd] = field(default_factory=list)
+    """Once something has failed, the pods as they were when they were deleted."""
 
 
 current_attempt: ContextVar[Attempt | None] = ContextVar("harbor_aws_attempt", default=None)

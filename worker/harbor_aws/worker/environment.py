@@ -167,7 +167,7 @@ class FargateEnvironment(BaseEnvironment):
             return
         try:
             if name is not None and delete:
-                await attempt.pods.delete(name)
+                await self._look_and_delete(name, attempt)
             elif name is not None:
                 self.logger.warning("Pod %s is left as asked for, until its deadline.", name)
         finally:
@@ -175,6 +175,14 @@ class FargateEnvironment(BaseEnvironment):
             if self._is_standalone:
                 self._attempt = None
                 await standalone.leave()
+
+    async def _look_and_delete(self, name: str, attempt: Attempt) -> None:
+        """A dead letter tells what became of the pod, and nobody can ask the cluster later."""
+        try:
+            if self._pod is not None and attempt.failures:
+                attempt.pod_ends.append(await attempt.pods.last_look(self._pod))
+        finally:
+            await attempt.pods.delete(name)
 
     @override
     async def exec(

@@ -31,8 +31,9 @@ MAX_HOLD_SECONDS = 12 * 3600
 """SQS keeps a message hidden no longer than this from its receive.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html"""
 
-_RETRY_SECONDS = 2
-"""Until the next extension after one that failed."""
+FIRST_RETRY_SECONDS = 1.0
+"""Until the next extension after one that failed; doubled with every further one, up to the usual interval. It is never
+more than half of what the first lease to lapse has left, so that a throttling that passes costs no trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class LeaseKeeper:
         self._terms = terms
         self._cancel = cancel
         self._clock = clock
-        self._failing = False
+        self._failures = 0
         self._stopped = Event()
         self._thread = Thread(target=self._run, name="lease", daemon=True)
 
@@ -105,10 +106,12 @@ class LeaseKeeper:
     def tick(self) -> float:
         """Let go of what lapsed, extend the rest; seconds until the next tick is due."""
         self._let_go_of_lapsed()
-        kept = self._extend_all()
-        due = self._terms.interval_seconds if kept else min(_RETRY_SECONDS, self._terms.interval_seconds)
-        lapses = [self._terms.lapses_at(held) - self._clock() for held in self._kept()]
-        return max(0.0, min([due, *lapses]))
+        self._extend_all()
+        lapse = min((self._terms.lapses_at(held) - self._clock() for held in self._kept()), default=float("inf"))
+        due = self._terms.interval_seconds
+        if self._failures:
+            due = min(due, self._retry_seconds(lapse))
+        return max(0.0, min(due, lapse))
 
     def _run(self) -> None:
         wait = self._terms.interval_seconds
@@ -117,7 +120,7 @@ class LeaseKeeper:
                 wait = self.tick()
             except Exception:
                 logger.exception("Keeping the leases failed in a way that was not foreseen.")
-                wait = min(_RETRY_SECONDS, self._terms.interval_seconds)
+                wait = min(FIRST_RETRY_SECONDS, self._terms.interval_seconds)
 
     def _kept(self) -> list[HeldDelivery]:
         """What is extended, the oldest extension first."""
@@ -136,19 +139,39 @@ class LeaseKeeper:
             elif now >= self._terms.lapses_at(held):
                 self._lose(held, f"it was not extended for {now - held.extended_at:.0f} s")
 
-    def _extend_all(self) -> bool:
-        """Whether SQS took everything; after a request that it did not take the rest waits for the next tick."""
+    def _retry_seconds(self, lapse_seconds: float) -> float:
+        doubled = FIRST_RETRY_SECONDS * 2.0 ** (min(self._failures, 16) - 1)
+        return min(doubled, max(FIRST_RETRY_SECONDS, lapse_seconds / 2))
+
+    def _extend_all(self) -> None:
+        """After a request that SQS did not take the rest waits for the next tick."""
         took_all = True
-        for batch in batched(self._kept(), RECEIVE_LIMIT):
-            try:
+        try:
+            for batch in batched(self._kept(), RECEIVE_LIMIT):
                 took_all &= self._extend(batch)
-            except TransientError as error:
-                if not self._failing:
-                    logger.warning("Extending leases failed and is tried again: %s", error)
-                self._failing = True
-                return False
-        self._failing = False
-        return took_all
+        except TransientError as error:
+            self._fail(str(error))
+        else:
+            if took_all:
+                self._recover()
+            else:
+                self._fail("SQS took some of them and not others")
+
+    def _fail(self, why: str) -> None:
+        self._failures += 1
+        if self._failures == 1:
+            logger.warning(
+                "Extending leases failed and is tried again until it works; trials go on for as long as their leases "
+                "last: %s",
+                why, extra={"action": "extend_leases"},
+            )  # fmt: skip
+
+    def _recover(self) -> None:
+        if self._failures:
+            logger.info(
+                "Extending leases works again after %d failures.", self._failures, extra={"action": "extend_leases"}
+            )
+        self._failures = 0
 
     def _extend(self, batch: tuple[HeldDelivery, ...]) -> bool:
         with self._in_flight.extending:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from harbor_aws.infra.errors import PodError
 from harbor_aws.infra.queues import MAX_DELAY_SECONDS, OutgoingMessage
-from harbor_aws.producer.dead_letters.letter import NO_LOGS, LetterDetails, PodEnd
+from harbor_aws.producer.dead_letters.letter import NO_LOGS, LetterDetails
+from harbor_aws.producer.dead_letters.pod_end import PodEnd
 from harbor_aws.producer.history import encode_fitting, with_attempt
 from harbor_aws.producer.message import AttemptRecord
 
@@ -85,6 +86,10 @@ def _record(delivery: Delivery, attempt: Attempt, decision: Retry | DeadLetter) 
 
 
 def _pod_end(attempt: Attempt) -> PodEnd | None:
-    """What the newest failure that a pod caused tells of it: the message has its state and its last events."""
+    """The pod that caused the newest failure that a pod caused, or else the pod that was seen last."""
     error = next((failure for failure in reversed(attempt.failures) if isinstance(failure, PodError)), None)
-    return PodEnd(name=error.pod, reason=error.reason, said=str(error)[:REASON_CHARACTERS]) if error else None
+    if error is None:
+        return attempt.pod_ends[-1] if attempt.pod_ends else None
+    told = PodEnd(name=error.pod, reason=error.reason, said=str(error)[:REASON_CHARACTERS])
+    seen = next((end for end in reversed(attempt.pod_ends) if end.name == error.pod), told)
+    return seen.model_copy(update={"reason": told.reason, "said": told.said})

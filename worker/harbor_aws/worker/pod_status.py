@@ -68,6 +68,13 @@ def waiting_reason(pod: Json) -> Reason | None:
     return None
 
 
+def last_container_state(pod: Json) -> Json:
+    """The container's state; of one that was restarted, the state in which it ended before."""
+    status = _container_status(pod)
+    before: Json = (status.get("lastState") or {}) if status.get("restartCount") else {}
+    return before or _container_state(pod)
+
+
 def _restarted(pod: Json) -> PodEnd | None:
     """A container that runs again is another one: what ran in it and what it had written is gone."""
     status = _container_status(pod)

@@ -20,6 +20,7 @@ from harbor_aws.infra.errors import (
 from harbor_aws.infra.labels import PREFIX
 from harbor_aws.worker.image_builds import ImageBuilds
 from harbor_aws.worker.pod_removal import PodRemoval, delete_pod
+from harbor_aws.worker.pod_report import last_events, pod_report, with_events
 from harbor_aws.worker.pod_spec import owner_selector, pod_manifest
 from harbor_aws.worker.pod_status import DOUBTFUL_REASONS, HOPELESS_REASONS, Reason, end_of, is_running, waiting_reason
 from harbor_aws.worker.pod_watch import PodWatch
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
     from harbor_aws.infra.stack import KubernetesAccess
+    from harbor_aws.producer.dead_letters.pod_end import PodEnd, PodEvent
     from harbor_aws.worker.pod_spec import PodRequest
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,9 @@ IMAGE_PATIENCE_SECONDS = 120.0
 """How long a container may fail to be made, by an image that cannot be pulled for instance, before that is final."""
 
 _CREATION = f"{PREFIX}creation"
-_LAST_EVENTS = 5
+
+_EVENTS_SECONDS = 5.0
+"""How long to ask for a pod's events: they only explain."""
 
 
 class Pod:
@@ -47,11 +51,13 @@ class Pod:
     Attributes:
         name: its name.
         uid: what tells it from another pod of its name.
+        events: its last events, once they were asked for.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.uid: str | None = None
+        self.events: tuple[PodEvent, ...] = ()
         self._object: Json | None = None
         self._changed = asyncio.Event()
         self._ended: asyncio.Future[PodError] = asyncio.get_running_loop().create_future()
@@ -208,7 +214,7 @@ class PodKeeper:
                 doubtful_since = clock()
             until = deadline if doubtful_since is None else min(deadline, doubtful_since + image_patience_seconds)
             if reason.word in HOPELESS_REASONS or clock() >= until:
-                raise await self._named(not_started(pod, after_seconds=timeout_seconds - (deadline - clock())))
+                raise await self._named(pod, not_started(pod, after_seconds=timeout_seconds - (deadline - clock())))
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await pod.change()
@@ -225,7 +231,7 @@ class PodKeeper:
         try:
             await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                raise await self._named(ending.result())
+                raise await self._named(pod, ending.result())
             return await working
         finally:
             ending.cancel()
@@ -236,8 +242,13 @@ class PodKeeper:
         """Why the pod is over, if that turns out within a moment: a stream is cut before the watch tells why."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
-                return await self._named(await pod.end())
+                return await self._named(pod, await pod.end())
         return None
+
+    async def last_look(self, pod: Pod) -> PodEnd:
+        """All that is known of a pod that is about to be deleted."""
+        await self._ask_for_events(pod)
+        return pod_report(pod.name, pod.object, pod.events)
 
     def knows(self, name: str) -> bool:
         """Whether a pod of this name is in use here, or about to be made."""
@@ -276,26 +287,25 @@ class PodKeeper:
             return await self.cluster.request("POST", self.cluster.pods_path, body=manifest)
 
     async def _start_error(self, pod: Pod, error: PodError) -> PodError:
-        named = await self._named(error)
+        named = await self._named(pod, error)
         if isinstance(error, PodGoneError):
             return named
         return PodStartError(str(named), pod=pod.name, reason=error.reason)
 
-    async def _named[E: PodError](self, error: E) -> E:
+    async def _named[E: PodError](self, pod: Pod, error: E) -> E:
         """The error with the pod's last events in its message, where the cluster still has them."""
-        try:
-            answer = await self.cluster.request(
-                "GET",
-                f"/api/v1/namespaces/{self.cluster.namespace}/events",
-                query={"fieldSelector": f"involvedObject.name={error.pod}"},
-                patience_seconds=2,
-            )
-        except InfrastructureError:
-            return error
-        lines = [f"{event.get('reason')}: {event.get('message')}" for event in answer["items"][-_LAST_EVENTS:]]
-        if not lines:
-            return error
-        return type(error)(f"{error} Events: {'; '.join(lines)}", pod=error.pod, reason=error.reason)
+        await self._ask_for_events(pod)
+        return type(error)(with_events(str(error), pod.events), pod=error.pod, reason=error.reason)
+
+    async def _ask_for_events(self, pod: Pod) -> None:
+        if pod.events:
+            return
+        path = f"/api/v1/namespaces/{self.cluster.namespace}/events"
+        with suppress(InfrastructureError, TimeoutError):
+            async with asyncio.timeout(_EVENTS_SECONDS):
+                query = {"fieldSelector": f"involvedObject.name={pod.name}"}
+                answer = await self.cluster.request("GET", path, query=query, patience_seconds=2)
+            pod.events = last_events(answer["items"])
 
 
 def _version(pod: Json) -> int:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harbor_aws.infra.errors import HarborAwsError
@@ -21,10 +19,12 @@ from harbor_aws.worker.pods import PodKeeper
 from harbor_aws.worker.presence import PresenceTerms, keep_presence, process_name
 from harbor_aws.worker.reaper import reaping
 from harbor_aws.worker.run import run_worker
+from harbor_aws.worker.scratch import own_scratch
 from harbor_aws.worker.trial import TrialRunner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from harbor_aws.infra.stack import Stack
     from harbor_aws.worker.delivery import TrialHandler
@@ -36,12 +36,13 @@ def main() -> int:
     settings = Settings()
     try:
         stack = load_stack(settings.stack)
-        return run_worker(
-            stack=stack,
-            settings=settings,
-            open_handler=lambda: open_trial_runner(stack, settings),
-            alive_file=settings.alive_file,
-        )
+        with own_scratch() as directory:
+            return run_worker(
+                stack=stack,
+                settings=settings,
+                open_handler=lambda: open_trial_runner(stack, settings, directory=directory),
+                alive_file=settings.alive_file,
+            )
     except HarborAwsError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
@@ -56,25 +57,28 @@ def _log_to_stderr() -> None:
 
 
 @asynccontextmanager
-async def open_trial_runner(stack: Stack, settings: Settings) -> AsyncIterator[TrialHandler]:
-    """Everything that the trials of this process share, opened on its loop."""
+async def open_trial_runner(stack: Stack, settings: Settings, *, directory: Path) -> AsyncIterator[TrialHandler]:
+    """Everything that the trials of this process share, opened on its loop.
+
+    Args:
+        directory: the process's own, for whatever it writes.
+    """
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.slots + 4, "blocking"))
     worker, terms = process_name(), PresenceTerms.of(settings)
     store = ObjectStore.of(stack, connections=settings.slots + 4)
-    with tempfile.TemporaryDirectory(prefix="harbor-aws-worker-") as directory:
-        async with (
-            PodKeeper.open(stack.trials, worker=worker) as pods,
-            keep_presence(pods.cluster, stack=stack.name, worker=worker, terms=terms),
-            reaping(pods, stack=stack.name, terms=terms),
-        ):
-            yield TrialRunner(
-                stack=stack,
-                settings=settings,
-                store=store,
-                queue=Queue.trials(stack),
-                dead_letters=Queue.dead_letters(stack),
-                pods=pods,
-                bundles=BundleCache(store, directory=Path(directory) / "bundles"),
-                worker=worker,
-                directory=Path(directory),
-            )
+    async with (
+        PodKeeper.open(stack.trials, worker=worker) as pods,
+        keep_presence(pods.cluster, stack=stack.name, worker=worker, terms=terms),
+        reaping(pods, stack=stack.name, terms=terms),
+    ):
+        yield TrialRunner(
+            stack=stack,
+            settings=settings,
+            store=store,
+            queue=Queue.trials(stack),
+            dead_letters=Queue.dead_letters(stack),
+            pods=pods,
+            bundles=BundleCache(store, directory=directory / "bundles"),
+            worker=worker,
+            directory=directory,
+        )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -18,6 +16,7 @@ from harbor_aws.producer.state import CommittedResult, Phase, ReplayMarker, Tria
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from harbor.models.trial.result import TrialResult
 
@@ -65,13 +64,15 @@ class Recorder:
             logger.warning("The state of trial %s was not written: %s", attempt.trial, error)
 
     async def archive(self, trial_directory: Path) -> str | None:
-        """Upload what the attempt left as one archive; its key, or ``None`` if it left nothing."""
+        """Upload what the attempt left as one archive, made beside it; its key, or ``None`` if it left nothing."""
         key = attempt_key(self._attempt.job, self._attempt.trial, self._attempt.attempt_id)
-        with tempfile.TemporaryDirectory(prefix="harbor-aws-archive-") as directory:
-            archive = Path(directory) / "attempt.tar.zst"
+        archive = trial_directory.with_name(f"{trial_directory.name}.tar.zst")
+        try:
             if not await asyncio.to_thread(_pack, trial_directory, archive):
                 return None
             await self._patiently(self._store.upload, key, archive)
+        finally:
+            archive.unlink(missing_ok=True)
         return key
 
     async def commit(self, result: TrialResult, *, archive: str) -> bool:

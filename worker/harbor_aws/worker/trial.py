@@ -19,7 +19,7 @@ from harbor_aws.infra.errors import HarborAwsError, InfrastructureError, Permane
 from harbor_aws.producer.state import Phase
 from harbor_aws.worker.admission import Admission, NotAdmittedError
 from harbor_aws.worker.attempt import Attempt, current_attempt
-from harbor_aws.worker.completion import to_completion
+from harbor_aws.worker.completion import to_cancellation, to_completion
 from harbor_aws.worker.evidence import judge
 from harbor_aws.worker.letters import send_dead_letter, send_next_attempt
 from harbor_aws.worker.making import make_trial, task_name
@@ -28,7 +28,7 @@ from harbor_aws.worker.overtaken import is_overtaken, is_second_replay
 from harbor_aws.worker.record import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Iterable
 
     from harbor.trial.hooks import HookCallback
 
@@ -139,9 +139,21 @@ class TrialRunner:
     ) -> TrialResult | None:
         """Let Harbor run the trial in ``directory``; its result, or ``None`` and the reason in the attempt's failures.
 
+        However that ends, the attempt has no pod afterwards.
+
         Raises:
             asyncio.CancelledError: also when Harbor or the agent swallowed it.
         """
+        try:
+            return await to_cancellation(self._run_in_time(delivery, attempt, record, directory=directory))
+        finally:
+            left = [self._pods.delete(name) for name in attempt.pod_names if self._pods.knows(name)]
+            if left:  # Harbor stops no environment whose start it cancelled at a bad moment
+                await to_completion(_all(left))
+
+    async def _run_in_time(
+        self, delivery: Delivery, attempt: Attempt, record: Recorder, *, directory: Path
+    ) -> TrialResult | None:
         deadline = asyncio.timeout(self._settings.trial_deadline_seconds)
         try:
             async with deadline:
@@ -161,9 +173,6 @@ class TrialRunner:
                 unexpected = UnexpectedError(f"{type(error).__name__}: {error}")
                 unexpected.__cause__ = error
                 attempt.failures.append(unexpected)
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError
         return result
 
     async def _run_with_harbor(
@@ -245,12 +254,14 @@ class TrialRunner:
         return None
 
     async def _hand_back(self, record: Recorder, trial_directory: Path, *, reason: str | None = None) -> None:
+        """Say so, and keep the logs so far for a while: the same attempt is made anew elsewhere."""
         try:
             logs = await record.archive(trial_directory)
         except (HarborAwsError, OSError) as error:
             logger.warning("The logs of an interrupted attempt were not kept: %s", error)
             logs = None
         await record.state(Phase.HANDED_BACK, reason=reason, logs=logs)
+        await record.expire(logs)
 
 
 async def _is_over(record: Recorder, delivery: Delivery) -> bool:
@@ -281,8 +292,14 @@ async def _scratch(directory: Path) -> AsyncIterator[Path]:
         await to_completion(asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True))
 
 
+async def _all(works: Iterable[Awaitable[None]]) -> None:
+    await asyncio.gather(*works)
+
+
 def _reporting(record: Recorder, phase: Phase) -> HookCallback:
     async def report(_event: object) -> None:
-        await record.state(phase)
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():  # else it may be another worker's to say by now
+            await record.state(phase)
 
     return report

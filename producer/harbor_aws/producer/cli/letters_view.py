@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from harbor_aws.producer.dead_letters.letter import Letter
+    from harbor_aws.producer.dead_letters.pod_end import ContainerState, PodEnd, PodEvent
     from harbor_aws.producer.dead_letters.replay import Report
     from harbor_aws.producer.message import AttemptRecord
 
@@ -72,7 +73,7 @@ def letter_view(letter: Letter, *, is_committed: bool) -> RenderableType:
         "Result": "committed, by another message of the trial" if is_committed else None,
         "Worker": letter.worker,
         "Pods": ", ".join(details.pods),
-        "Pod": f"{details.pod.name}: {details.pod.reason}. {details.pod.said}" if details.pod else None,
+        **(_pod(details.pod) if details.pod else {}),
         "Logs": letter.logs,
     }
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -84,6 +85,8 @@ def letter_view(letter: Letter, *, is_committed: bool) -> RenderableType:
     parts: list[RenderableType] = [table]
     if letter.attempts:
         parts.append(_history(letter.attempts))
+    if details.pod and details.pod.events:
+        parts.append(_events(details.pod.events))
     if details.traceback:
         parts.append(_text(details.traceback))
     return Group(*parts)
@@ -120,6 +123,35 @@ def _history(attempts: Sequence[AttemptRecord]) -> Table:
         row = [str(attempt.replay), str(attempt.attempt), attempt.worker or "–", attempt.pod or "–"]
         times = [_time(attempt.began_at), _time(attempt.ended_at)]
         table.add_row(*map(_text, [*row, *times, attempt.cause, gist(attempt.reason)]))
+    return table
+
+
+def _pod(pod: PodEnd) -> dict[str, str | None]:
+    """The words of an older worker's letter are all that it has; those of a newer one say the same once more."""
+    if pod.container is None and not pod.events:
+        return {"Pod": f"{pod.name}: {pod.reason}. {pod.said}"}
+    return {"Pod": f"{pod.name}: {_joined(pod.reason, pod.message)}", "Container": _container(pod.container)}
+
+
+def _container(container: ContainerState | None) -> str | None:
+    if container is None:
+        return None
+    code = None if container.exit_code is None else f"exit code {container.exit_code}"
+    return _joined(container.state, container.reason, code, container.message)
+
+
+def _joined(*words: str | None) -> str:
+    return ": ".join(word for word in words if word)
+
+
+def _events(events: Sequence[PodEvent]) -> Table:
+    table = Table(title="The pod's last events", title_justify="left")
+    table.add_column("Last (UTC)", no_wrap=True)
+    table.add_column("Times", justify="right")
+    table.add_column("Reason", no_wrap=True)
+    table.add_column("Message")
+    for event in events:
+        table.add_row(*map(_text, [_time(event.at), str(event.count), event.reason, event.message]))
     return table
 
 

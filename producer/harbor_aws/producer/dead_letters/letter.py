@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harbor_aws.producer.celery_message import UndecodableMessageError, decode
+from harbor_aws.producer.dead_letters.pod_end import PodEnd
 from harbor_aws.producer.history import with_attempt
 from harbor_aws.producer.message import AttemptRecord, TrialMessage
 from harbor_aws.producer.state import Phase
@@ -32,18 +33,6 @@ NO_LOGS = "none"
 _GIVEN_UP = (
     "SQS gave it up: it was received again and again, and every worker that had it died, or could record no ending."
 )
-
-
-class PodEnd(BaseModel):
-    """What the cluster said of the pod that failed the attempt."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    reason: str
-    """The pod's own word, such as ``OOMKilled``."""
-    said: str
-    """Its last state and its last events, in words."""
 
 
 class LetterDetails(BaseModel):
