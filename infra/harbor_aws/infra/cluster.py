@@ -101,6 +101,7 @@ class Cluster:
         self.namespace = access.namespace
         self.requests: Counter[str] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
+        self._renewing = asyncio.Lock()
 
     @classmethod
     @asynccontextmanager
@@ -327,14 +328,15 @@ class Cluster:
         Raises:
             TransientError: it cannot be read now. It could when the cluster was opened, so that may pass.
         """
-        headers = await self._authorization()
-        if headers == refused:
-            try:
-                self._configuration, _ = await _load(self._access)
-            except UsageError as error:
-                raise TransientError(f"The cluster's credentials cannot be renewed: {error}") from error
+        async with self._renewing:
             headers = await self._authorization()
-        return headers
+            if headers == refused:
+                try:
+                    self._configuration, _ = await _load(self._access)
+                except UsageError as error:
+                    raise TransientError(f"The cluster's credentials cannot be renewed: {error}") from error
+                headers = await self._authorization()
+            return headers
 
     async def _authorization(self) -> dict[str, str]:
         try:

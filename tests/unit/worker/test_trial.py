@@ -27,6 +27,7 @@ from harbor_aws.producer.planfile import PlannedTrial, dump_plan
 from harbor_aws.producer.state import Phase, ReplayMarker, TrialState
 from harbor_aws.worker.bundles import BundleCache
 from harbor_aws.worker.delivery import Delivery
+from harbor_aws.worker.stalls import Stalls
 from harbor_aws.worker.trial import TrialRunner
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Bench:
     queue: MemoryQueue = field(default_factory=MemoryQueue)
     dead_letters: MemoryQueue = field(default_factory=MemoryQueue)
     pods: MemoryPods = field(default_factory=MemoryPods)
+    stalls: Stalls = field(default_factory=Stalls)
 
     def delivery(
         self,
@@ -101,6 +103,7 @@ class Bench:
             dead_letters=cast("Any", self.dead_letters),
             pods=cast("Any", self.pods),
             bundles=BundleCache(store, directory=worker / "bundles"),
+            stalls=self.stalls,
             worker="worker-1",
             directory=worker,
         )
@@ -187,6 +190,16 @@ async def test_an_agents_timeout_is_a_result(bench: Bench) -> None:
     await bench.run(bench.delivery(agent="Endless"))
     assert bench.result is not None
     assert (bench.result["exception_type"], bench.result["rewards"]) == ("AgentTimeoutError", {"reward": 1.0})
+
+
+async def test_an_agents_timeout_after_an_outage_is_none(bench: Bench) -> None:
+    """A worker that was frozen while the agent ran does not know what the agent would have done in its time."""
+    bench.agent_seconds = 0.3
+    asyncio.get_running_loop().call_later(0.2, bench.stalls.note, 0.2)
+    await bench.run(bench.delivery(agent="Endless"))
+    assert bench.result is None
+    [following] = bench.next_attempts
+    assert [record.cause for record in following.history] == ["TimeLostError"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,12 +30,19 @@ class Attempt:
     number: int
     attempt_id: str
     began_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    began: float = field(default_factory=time.monotonic)
+    """The same moment on the monotonic clock, in seconds."""
     pod_names: list[str] = field(default_factory=list)
     """Pods made so far, the agent's first."""
     failures: list[HarborAwsError] = field(default_factory=list)
     """Every infrastructure failure that an environment raised, in order, including those that Harbor swallowed."""
     pod_ends: list[PodEnd] = field(default_factory=list)
     """Once something has failed, the pods as they were when they were deleted."""
+    outage_seconds: float = 0.0
+    """The longest time for which nothing could be seen of a command in a pod, or in which the worker stood still."""
+
+    def note_outage(self, seconds: float) -> None:
+        self.outage_seconds = max(self.outage_seconds, seconds)
 
 
 current_attempt: ContextVar[Attempt | None] = ContextVar("harbor_aws_attempt", default=None)

@@ -216,6 +216,7 @@ class FargateEnvironment(BaseEnvironment):
                 timeout_seconds=timeout_sec,
                 on_output=self._output_callback(),
                 on_left_running=self._record,
+                on_outage=self._note_outage,
                 can_be_ended=lambda: not pod.is_over,
             )
         )
@@ -339,6 +340,10 @@ class FargateEnvironment(BaseEnvironment):
         attempt = self._attempt
         if attempt is not None and not any(known is error for known in attempt.failures):
             attempt.failures.append(error)
+
+    def _note_outage(self, seconds: float) -> None:
+        if self._attempt is not None:
+            self._attempt.note_outage(seconds)
 
     async def _image(self, attempt: Attempt, *, force_build: bool) -> str:
         docker_image = self.task_env_config.docker_image

@@ -20,6 +20,7 @@ from harbor_aws.worker.presence import PresenceTerms, keep_presence, process_nam
 from harbor_aws.worker.reaper import reaping
 from harbor_aws.worker.run import run_worker
 from harbor_aws.worker.scratch import own_scratch
+from harbor_aws.worker.stalls import Stalls
 from harbor_aws.worker.trial import TrialRunner
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ async def open_trial_runner(stack: Stack, settings: Settings, *, directory: Path
         PodKeeper.open(stack.trials, worker=worker) as pods,
         keep_presence(pods.cluster, stack=stack.name, worker=worker, terms=terms),
         reaping(pods, stack=stack.name, terms=terms),
+        Stalls.watched() as stalls,
     ):
         yield TrialRunner(
             stack=stack,
@@ -79,6 +81,7 @@ async def open_trial_runner(stack: Stack, settings: Settings, *, directory: Path
             dead_letters=Queue.dead_letters(stack),
             pods=pods,
             bundles=BundleCache(store, directory=directory / "bundles"),
+            stalls=stalls,
             worker=worker,
             directory=directory,
         )

@@ -20,7 +20,7 @@ from harbor_aws.producer.state import Phase
 from harbor_aws.worker.admission import Admission, NotAdmittedError
 from harbor_aws.worker.attempt import Attempt, current_attempt
 from harbor_aws.worker.completion import to_cancellation, to_completion
-from harbor_aws.worker.evidence import judge
+from harbor_aws.worker.evidence import judge, time_lost
 from harbor_aws.worker.letters import send_dead_letter, send_next_attempt
 from harbor_aws.worker.making import make_trial, task_name
 from harbor_aws.worker.outcome import Commit, DeadLetter, Retry
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from harbor_aws.worker.bundles import BundleCache
     from harbor_aws.worker.delivery import Delivery
     from harbor_aws.worker.pods import PodKeeper
+    from harbor_aws.worker.stalls import Stalls
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class TrialRunner:
         dead_letters: Queue,
         pods: PodKeeper,
         bundles: BundleCache,
+        stalls: Stalls,
         worker: str,
         directory: Path,
     ) -> None:
@@ -81,6 +83,7 @@ class TrialRunner:
         self._dead_letters = dead_letters
         self._pods = pods
         self._bundles = bundles
+        self._stalls = stalls
         self._worker = worker
         self._directory = directory
         self._admission = Admission(store)
@@ -205,6 +208,9 @@ class TrialRunner:
         Raises:
             HarborAwsError: nothing could be recorded.
         """
+        attempt.note_outage(self._stalls.longest_since(attempt.began))
+        if lost := time_lost(result, outage_seconds=attempt.outage_seconds):
+            attempt.failures.append(lost)
         logs = await self._archive(
             attempt, record, trial_directory, must=judge(delivery.message, attempt, result) == Commit()
         )

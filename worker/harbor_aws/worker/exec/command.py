@@ -71,6 +71,7 @@ async def run_command(
     timeout_seconds: float | None = None,
     on_output: OutputCallback | None = None,
     on_left_running: Callable[[ExecError], None] = lambda _: None,
+    on_outage: Callable[[float], None] = lambda _: None,
     can_be_ended: Callable[[], bool] = lambda: True,
 ) -> CommandResult:
     """Run a command, once, and wait for its own exit, not for children that it left in the background.
@@ -84,6 +85,8 @@ async def run_command(
         on_output: called with text as it comes.
         on_left_running: called when the caller is cancelled and the command may go on for all that; a time-out raises
             the same error.
+        on_outage: called at the end, if the command could not be followed for a while: for how many seconds, at the
+            longest, none of its output and not its exit could be seen.
         can_be_ended: asked when the caller is cancelled; ``False`` if nothing runs in the pod any more.
 
     Raises:
@@ -110,6 +113,8 @@ async def run_command(
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+        if outage_seconds := run.longest_outage_seconds():
+            on_outage(outage_seconds)
 
 
 class _Run:
@@ -131,6 +136,13 @@ class _Run:
         self._followed = FollowedCommand(self._id, on_output)
         self._started = asyncio.Event()
         self._heard = self._now()
+        self._cut_at: float | None = None
+        self._longest_outage_seconds = 0.0
+
+    def longest_outage_seconds(self) -> float:
+        """Of those that are over, and the one that is not, if there is one."""
+        now_seconds = 0.0 if self._cut_at is None else self._now() - self._cut_at
+        return max(self._longest_outage_seconds, now_seconds)
 
     async def follow(self) -> int:
         """Start the command and take in all that it prints; its exit code."""
@@ -140,6 +152,7 @@ class _Run:
             try:
                 return await self._attach()
             except StreamCutError:
+                self._cut_at = self._cut_at or self._now()
                 if self._now() > self._heard + (FOLLOW_SECONDS if self._followed.is_started else START_SECONDS):
                     raise
             pause = _FIRST_PAUSE_SECONDS if self._heard > heard else min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -181,6 +194,7 @@ class _Run:
             if "executable file not found" in status.message or "no such file or directory" in status.message:
                 raise ShellMissingError(f"The image of pod {self._pod} has no shell: {status.message}")
             raise StreamCutError(f"A command's exit code did not come from pod {self._pod}: {status.message or status}")
+        self._longest_outage_seconds, self._cut_at = self.longest_outage_seconds(), None
         self._heard = self._now()
         await self._followed.take(frame)
         if self._followed.is_started and not self._started.is_set():
