@@ -42,7 +42,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("chaos")
         for line in report.lines():
             terminalreporter.write_line(line)
-        report.write(config.rootpath / "build" / "chaos.json")
+        report.write(config.rootpath / "build" / "chaos-connections.json")
 
 
 @pytest.fixture

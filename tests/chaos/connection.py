@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tests.chaos.faults import Answer, Cut, Direction, ExpireToken, HalfOpen, Idle, Later, Part, Stall, Throttle
-from tests.chaos.heads import END, RequestHead, refusal
+from tests.chaos.heads import END, RequestHead, begins_request, refusal
 from tests.chaos.tripwire import Tripwire
 
 if TYPE_CHECKING:
@@ -89,9 +89,10 @@ class Connection:
             self._ended.set_result(None)
 
     async def _upstream(self) -> None:
+        ahead = b""
         try:
             while True:
-                head = RequestHead(await self._client_reader.readuntil(END))
+                head, ahead = await self._next_head(ahead)
                 if isinstance(self._fault, Answer):
                     self._struck(self._fault)
                     await self._refuse(self._fault.status)
@@ -104,9 +105,34 @@ class Connection:
                     await self._refuse(401)
                     return
                 await self._pass(head.authorized(self._server_token), Direction.UP, Part.HEAD)
-                await self._relay(self._client_reader, Direction.UP, limit=head.body_bytes)
+                ahead = await self._relay_body(head, ahead)
         except asyncio.IncompleteReadError:
             return  # the client left between two requests, or within one
+
+    async def _next_head(self, ahead: bytes) -> tuple[RequestHead, bytes]:
+        """The next request's head, and what has been read beyond it."""
+        while END not in ahead:
+            data = await self._client_reader.read(_PIECE_BYTES)
+            if not data:
+                raise asyncio.IncompleteReadError(ahead, None)
+            ahead += data
+        head, _, rest = ahead.partition(END)
+        return RequestHead(head + END), rest
+
+    async def _relay_body(self, head: RequestHead, ahead: bytes) -> bytes:
+        """Pass on a request's body, or all that follows it; what has been read of the next request."""
+        left = head.body_bytes
+        if left is not None:
+            await self._pass(ahead[:left], Direction.UP, Part.BODY)
+            await self._relay(self._client_reader, Direction.UP, limit=max(0, left - len(ahead)))
+            return ahead[left:]
+        data = ahead or await self._client_reader.read(_PIECE_BYTES)
+        while data:
+            if head.asks_for_upgrade and begins_request(data):
+                return data  # no frame of a WebSocket: the server has refused, and this is another request
+            await self._pass(data, Direction.UP, Part.BODY)
+            data = await self._client_reader.read(_PIECE_BYTES)
+        raise asyncio.IncompleteReadError(b"", None)
 
     async def _downstream(self) -> None:
         try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http
 import json
+import re
 from dataclasses import dataclass
 
 END = b"\r\n\r\n"
+_REQUEST = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE) /")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +30,14 @@ class RequestHead:
         return (self.header("Authorization") or "").partition("Bearer ")[2] or None
 
     @property
+    def asks_for_upgrade(self) -> bool:
+        """Whether a WebSocket follows, if the server agrees."""
+        return self.header("Upgrade") is not None
+
+    @property
     def body_bytes(self) -> int | None:
         """Length of the body that follows; ``None`` if all that follows on this connection belongs to it."""
-        if self.header("Upgrade") is not None or self.header("Transfer-Encoding") is not None:
+        if self.asks_for_upgrade or self.header("Transfer-Encoding") is not None:
             return None
         return int(self.header("Content-Length") or 0)
 
@@ -41,6 +48,11 @@ class RequestHead:
         if token is not None:
             kept.insert(1, f"Authorization: Bearer {token}".encode())
         return b"\r\n".join(kept) + END
+
+
+def begins_request(data: bytes) -> bool:
+    """Whether this is a request rather than frames of a WebSocket, which a client's never look like."""
+    return _REQUEST.match(data) is not None
 
 
 def refusal(status: int) -> bytes:

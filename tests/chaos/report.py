@@ -1,4 +1,4 @@
-"""What the tests under chaos met: printed at the end of the session, and kept in ``build/chaos.json``."""
+"""What the tests under chaos met: printed at the end of the session, and kept in ``build/chaos-connections.json``."""
 
 from __future__ import annotations
 

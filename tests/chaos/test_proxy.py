@@ -238,6 +238,18 @@ async def test_a_token_that_is_over(echo: tuple[Echo, ChaosProxy]) -> None:
         assert await client.reader.readexactly(len(HEAD)) == HEAD
 
 
+async def test_a_request_after_an_upgrade_that_was_refused(echo: tuple[Echo, ChaosProxy]) -> None:
+    """A client may use the connection again: its next request has the server's token, too."""
+    _, proxy = echo
+    async with connected(proxy) as client:
+        client.writer.write(client.request)
+        async with asyncio.timeout(GENEROUS_SECONDS):
+            await client.reader.readexactly(len(HEAD))
+            client.writer.write(client.request)
+            again = await client.reader.readuntil(b"\r\n\r\n")
+    assert f"Authorization: Bearer {TOKEN}\r\n".encode() in again
+
+
 async def test_all_at_once(echo: tuple[Echo, ChaosProxy]) -> None:
     """Connections that have no fault of their own are cut when all are."""
     _, proxy = echo

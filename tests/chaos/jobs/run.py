@@ -1,0 +1,284 @@
+"""Runs jobs on a stack of real processes, breaks it meanwhile, and says what became of the trials."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.chaos.jobs.aws_proxy import AwsProxy
+from tests.chaos.jobs.deeds import MOST_WORKERS, WORKERS, Field, do_all
+from tests.chaos.jobs.events import Kind
+from tests.chaos.jobs.fleet import PRESENCE_SECONDS, STACK, Fleet
+from tests.chaos.jobs.history import History
+from tests.chaos.jobs.operator import Operator
+from tests.chaos.jobs.pods import Pods
+from tests.chaos.jobs.poison_agent import IMPORT_PATH
+from tests.chaos.jobs.report import Report
+from tests.chaos.jobs.verdict import Ends, Expected, Trial, judge
+from tests.chaos.jobs.workload import REWARDS, make_poison, make_tasks, make_unpullable
+from tests.chaos.proxy import ChaosProxy
+from tests.integration.moto_stack import make_stack
+
+from harbor_aws.infra.layout import results_prefix, trial_of
+from harbor_aws.infra.objects import ObjectStore
+from harbor_aws.infra.queues import Queue, QueueCounts
+from harbor_aws.producer.planfile import load_plan
+from harbor_aws.producer.state import CommittedResult
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from tests.chaos.jobs.ground import Ground
+
+    from harbor_aws.infra.stack import Stack
+
+RECEIVES = 8
+"""After so many receives SQS moves a message to the dead-letter queue."""
+
+ATTEMPTS = 6
+PLACES = [f"w{number}" for number in range(1, MOST_WORKERS + 1)]
+ORACLE = ("-a", "oracle")
+POISON = ("--agent-import-path", IMPORT_PATH)
+
+SETTLE_SECONDS = 420.0
+"""How long trials may take to their endings once nothing is broken any more."""
+
+_EMPTY = QueueCounts(visible=0, in_flight=0, delayed=0)
+_CLEAN_SECONDS = PRESENCE_SECONDS + 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is run, and what is broken."""
+
+    seed: int
+    seconds: float
+    """How long things are broken; every kind of fault happens once at least, so it may take longer."""
+    repeats: int = 12
+    """Of each task, in each job; a further job follows when little is left to do."""
+    long_freeze_seconds: float = 0.0
+    """How long one worker, with trials that run, is frozen from the beginning."""
+    away_seconds: float = 30.0
+
+
+class Scene:
+    """A stack with its workers, its operator and its breakers. Make it with :meth:`set`."""
+
+    def __init__(self, stack: Stack, history: History, fleet: Fleet, pods: Pods, operator: Operator) -> None:
+        self.stack = stack
+        self.history = history
+        self.fleet = fleet
+        self.pods = pods
+        self.operator = operator
+        self.aws: AwsProxy
+        self.kubernetes: ChaosProxy
+        self._store = ObjectStore.of(stack)
+        self._expected: dict[str, Callable[[str], Expected]] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def set(
+        cls, ground: Ground, directory: Path, *, without: str | None = None, receives: int = RECEIVES
+    ) -> AsyncIterator[Scene]:
+        """Everything is there, and no worker runs yet.
+
+        Args:
+            without: what the workers do without; see :mod:`tests.chaos.jobs.worker`.
+            receives: see :data:`RECEIVES`.
+        """
+        history = History(directory / "history.jsonl")
+        async with (
+            AwsProxy.open(ground.aws, history) as aws,
+            ChaosProxy.open(ground.access, kubeconfig=directory / "kubeconfig") as kubernetes,
+            Pods.open(ground.access, history) as pods,
+        ):
+            bare = make_stack(ground.aws, kubeconfig=directory / "kubeconfig", max_receive_count=receives)
+            access = kubernetes.access
+            stack = bare.model_copy(update={"name": STACK, "trials": access, "workers": access})
+            aws.dead_letter_queue_url = stack.dead_letter_queue_url
+            ways = {name: await aws.way_for(name) for name in (*PLACES, "producer")}
+            stacks = {name: stack.model_copy(update={"endpoint_url": way}) for name, way in ways.items()}
+            operator = Operator(stacks.pop("producer"), directory=directory / "operator")
+            async with Fleet.open(stacks, history, directory=directory / "workers", without=without) as fleet:
+                scene = cls(stack, history, fleet, pods, operator)
+                scene.aws, scene.kubernetes = aws, kubernetes
+                try:
+                    yield scene
+                finally:
+                    history.close()
+
+    async def enqueue(
+        self,
+        tasks: Path,
+        job: str,
+        *,
+        expected: Callable[[str], Expected],
+        repeats: int = 1,
+        attempts: int = ATTEMPTS,
+        agent: tuple[str, ...] = ORACLE,
+    ) -> None:
+        """Put a job on the queue.
+
+        Args:
+            expected: what is expected of the trials of a task, by its name.
+        """
+        await self.operator.enqueue(tasks, job=job, repeats=repeats, attempts=attempts, agent=agent)
+        self._expected[job] = expected
+
+    def unfinished(self) -> int:
+        """Trials on their way, as far as the history tells."""
+        begun = {event.place for event in self.history.events if event.kind is Kind.SENT}
+        ended = {event.place for event in self.history.events if event.kind in (Kind.COMMITTED, Kind.DEAD)}
+        return len(begun - ended)
+
+    async def settle(self, seconds: float = SETTLE_SECONDS) -> int:
+        """Wait for all endings; dead letters that no trial should be are put back. How many those were."""
+        replayed = 0
+        while await self._until(self._queue_is_empty, seconds):
+            unjust = [
+                letter
+                for letter in await self.operator.letters()
+                if letter["job"] in self._expected and self.expected_of(letter).cause is None
+            ]
+            if not unjust:
+                break
+            replayed += len(unjust)
+            for job in sorted({letter["job"] for letter in unjust}):
+                await self.operator.replay(job)
+        return replayed
+
+    def expected_of(self, letter: dict[str, str]) -> Expected:
+        return self._expected[letter["job"]](letter["trial"].partition("__")[0])
+
+    async def ends(self) -> Ends:
+        """Let go of the workers, and see what is left."""
+        if await self._until(self._has_no_pods, _CLEAN_SECONDS):
+            await self._until(self._has_the_living_only, _CLEAN_SECONDS)
+        self.fleet.scale(0)
+        await self.fleet.until_ended()
+        letters = await self.operator.letters()
+        on_disk = [found for place in self.fleet.places for found in place.left_on_disk()]
+        queued = Queue.trials(self.stack).counts().total
+        return Ends(
+            rewards=self._rewards(),
+            letters=[((letter["job"] or "", letter["trial"] or ""), letter["cause"]) for letter in letters],
+            left=[*await self.pods.left(), *on_disk, *([f"{queued} messages"] if queued else [])],
+        )
+
+    def expected(self) -> dict[Trial, Expected]:
+        """Of every trial of every job, by the jobs' plans."""
+        return {
+            (job, planned.trial): expected(planned.trial.partition("__")[0])
+            for job, expected in self._expected.items()
+            for planned in load_plan(self._store, job)
+        }
+
+    def report(self, ends: Ends, *, seed: int, cluster: str, seconds: float, replayed: int) -> Report:
+        """The verdict over all that happened."""
+        expected = self.expected()
+        verdict = judge(expected, ends, self.history.events)
+        faults = {**self.history.faults(), **{f"connection: {name}": n for name, n in self.kubernetes.counts.items()}}
+        return Report(
+            seed=seed,
+            cluster=cluster,
+            seconds=round(seconds),
+            trials=len(expected),
+            attempts=sum(event.kind is Kind.PHASE and event.note == "starting" for event in self.history.events),
+            results=len(ends.rewards),
+            dead_letters=sum(should.cause is not None for should in expected.values()),
+            replayed=replayed,
+            faults=faults,
+            lost=len(verdict.lost),
+            doubled=len(verdict.doubled),
+            left=len(verdict.left),
+            wrong=len(verdict.wrong),
+            findings=verdict.findings,
+        )
+
+    def _rewards(self) -> dict[Trial, float | None]:
+        rewards: dict[Trial, float | None] = {}
+        for job in self._expected:
+            for row in self._store.list(results_prefix(job)):
+                result = CommittedResult.model_validate_json(self._store.get(row.key) or b"")
+                rewards[job, trial_of(row.key)] = (result.rewards or {}).get("reward")
+        return rewards
+
+    async def _queue_is_empty(self) -> bool:
+        return await asyncio.to_thread(Queue.trials(self.stack).counts) == _EMPTY
+
+    async def _has_no_pods(self) -> bool:
+        return not any(found.startswith("pod") for found in await self.pods.left())
+
+    async def _has_the_living_only(self) -> bool:
+        return len(await self.pods.left()) <= len(self.fleet.running())
+
+    async def _until(self, condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not await condition():
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(1)
+        return True
+
+
+async def run(ground: Ground, plan: Plan, directory: Path, *, cluster: str) -> Report:
+    """Jobs under all faults; the report.
+
+    Args:
+        directory: is made, and keeps the history and the workers' logs.
+    """
+    began = time.monotonic()
+    directory.mkdir(parents=True)
+    async with Scene.set(ground, directory) as scene:
+        tasks = make_tasks(directory / "tasks")
+        await scene.enqueue(make_poison(directory / "poison"), "poison", expected=dies_of("WorkerDied"), agent=POISON)
+        nowhere = make_unpullable(directory / "nowhere")
+        await scene.enqueue(nowhere, "nowhere", expected=dies_of("PodStartError"), attempts=2)
+        await scene.enqueue(tasks, "job-1", expected=rewarded, repeats=plan.repeats)
+        scene.fleet.scale(WORKERS)
+        field = Field(
+            fleet=scene.fleet,
+            pods=scene.pods,
+            aws=scene.aws,
+            kubernetes=scene.kubernetes,
+            history=scene.history,
+            draw=random.Random(plan.seed),  # noqa: S311 - repeatable, not secret
+            launcher=ground.launcher,
+            away_seconds=plan.away_seconds,
+        )
+        supplying = asyncio.create_task(_supply(scene, tasks, plan))
+        if plan.long_freeze_seconds and (place := await field.worker_in("agent")):
+            scene.fleet.freeze(place, plan.long_freeze_seconds)
+        await do_all(field, seconds=plan.seconds)
+        supplying.cancel()
+        await asyncio.gather(supplying, return_exceptions=True)
+        await scene.fleet.until_thawed()
+        scene.fleet.scale(MOST_WORKERS)  # each cleans up after its predecessor
+        replayed = await scene.settle()
+        ends = await scene.ends()
+        return scene.report(ends, seed=plan.seed, cluster=cluster, seconds=time.monotonic() - began, replayed=replayed)
+
+
+async def _supply(scene: Scene, tasks: Path, plan: Plan) -> None:
+    """There is always something to do."""
+    number = 1
+    while True:
+        await asyncio.sleep(1)
+        if scene.unfinished() < plan.repeats * len(REWARDS) / 3:
+            number += 1
+            await scene.enqueue(tasks, f"job-{number}", expected=rewarded, repeats=plan.repeats)
+
+
+def rewarded(task: str) -> Expected:
+    """Of a task of the workload."""
+    return Expected(reward=REWARDS[task])
+
+
+def dies_of(cause: str) -> Callable[[str], Expected]:
+    """Of a trial that can only be a dead letter."""
+    return lambda _task: Expected(cause=cause)
