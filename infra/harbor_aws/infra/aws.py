@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import boto3
 from boto3.exceptions import Boto3Error as TransferManagerError
 from botocore.config import Config
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-    from harbor_aws.infra.stack import Stack
-
-__all__ = ["LONG_POLL_SECONDS", "TransferManagerError", "s3_client", "sqs_client"]
+__all__ = [
+    "LONG_POLL_SECONDS",
+    "Account",
+    "TransferManagerError",
+    "cloudformation_client",
+    "configured_region",
+    "ec2_client",
+    "ecr_client",
+    "logs_client",
+    "s3_client",
+    "sqs_client",
+]
 
 LONG_POLL_SECONDS = 20
 """The longest that SQS holds a ReceiveMessage.
@@ -25,8 +40,32 @@ DEFAULT_ATTEMPTS = 4
 """How often botocore tries a request that failed in a way worth another try, the first included."""
 
 
+class Place(Protocol):
+    """Where a client's service is: a stack says it, or an :class:`Account`."""
+
+    @property
+    def region(self) -> str: ...
+
+    @property
+    def endpoint_url(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A region of the account that AWS's own configuration names; also where ``AWS_ENDPOINT_URL`` is, if it is set."""
+
+    region: str
+    endpoint_url: str | None = None
+
+
+def configured_region() -> str | None:
+    """The region that AWS's own configuration names (``AWS_REGION``, ``AWS_DEFAULT_REGION``, the profile), if any."""
+    # Of the two variables botocore itself reads the second alone.
+    return os.environ.get("AWS_REGION") or boto3.Session().region_name
+
+
 def sqs_client(
-    stack: Stack,
+    stack: Place,
     *,
     read_timeout_seconds: float = LONG_POLL_SECONDS + 6,
     connections: int = 50,
@@ -38,11 +77,27 @@ def sqs_client(
     )
 
 
-def s3_client(stack: Stack, *, read_timeout_seconds: float = 60, connections: int = 50) -> S3Client:
+def s3_client(stack: Place, *, read_timeout_seconds: float = 60, connections: int = 50) -> S3Client:
     """A thread-safe S3 client of the stack's region and endpoint; no call outlives the read time-out by itself."""
     return _session(stack.region, is_emulator=stack.endpoint_url is not None).client(
         "s3", endpoint_url=stack.endpoint_url, config=_config(read_timeout_seconds, connections, DEFAULT_ATTEMPTS)
     )
+
+
+def cloudformation_client(account: Account) -> CloudFormationClient:
+    return _session(account.region, is_emulator=False).client("cloudformation", config=_config(60, 10, 8))
+
+
+def ec2_client(account: Account) -> EC2Client:
+    return _session(account.region, is_emulator=False).client("ec2", config=_config(60, 10, DEFAULT_ATTEMPTS))
+
+
+def ecr_client(account: Account) -> ECRClient:
+    return _session(account.region, is_emulator=False).client("ecr", config=_config(60, 10, DEFAULT_ATTEMPTS))
+
+
+def logs_client(account: Account) -> CloudWatchLogsClient:
+    return _session(account.region, is_emulator=False).client("logs", config=_config(60, 10, DEFAULT_ATTEMPTS))
 
 
 @cache

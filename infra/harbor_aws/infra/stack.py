@@ -51,6 +51,9 @@ class Stack(BaseModel):
     image_builder: Literal["embedded", "none"] = "none"
     """Who builds a task's Dockerfile: the embedded Kubernetes, or nobody (the image must exist)."""
 
+    cluster_name: str | None = None
+    """The EKS cluster, of the stack's region, that both namespaces are in."""
+
 
 WORKER_DEPLOYMENT = "harbor-aws-worker"
 LOCAL_STACK = "local"
@@ -67,16 +70,20 @@ def stack_file(name: str, *, directory: Path | None = None) -> Path:
 
 
 def load_stack(name: str) -> Stack:
-    """The outputs of the stack ``name``.
+    """The outputs of the stack ``name``: from its file on this machine if there is one, else from CloudFormation.
 
     Raises:
-        UsageError: there is no such stack, or its file cannot be read.
+        UsageError: there is no such stack, its file cannot be read, or AWS cannot be asked.
     """
     path = stack_file(name)
     try:
         return Stack.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        hint = "start it with `harbor-aws local up`" if name == LOCAL_STACK else "see `harbor-aws --help`"
-        raise UsageError(f"There is no stack {name!r} on this machine; {hint}.") from None
     except ValidationError as error:
         raise UsageError(f"{path} is not a stack's outputs: {error}") from error
+    except FileNotFoundError:
+        pass
+    if name == LOCAL_STACK:
+        raise UsageError(f"There is no stack {name!r} on this machine; start it with `harbor-aws local up`.")
+    from harbor_aws.infra.deploy.outputs import deployed_stack  # it builds on this module, and takes long to load
+
+    return deployed_stack(name)

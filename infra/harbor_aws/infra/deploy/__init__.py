@@ -1,0 +1,7 @@
+"""A stack in an AWS account: made, changed and removed by CloudFormation.
+
+``template.yaml`` is the stack. ``parameters``, ``prices``, ``steps``, ``events`` and ``advice`` are pure; ``stacks`` is
+the door to CloudFormation, ``zones`` the one to EC2, ``leftovers`` the one to what use leaves behind; ``provision`` and
+``teardown`` put them together. What is inside of the cluster is somebody else's: ``cluster_objects`` says where that
+comes in.
+"""

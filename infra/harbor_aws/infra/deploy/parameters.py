@@ -1,0 +1,115 @@
+"""What a user may say of a stack, as the template's parameters. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
+
+from harbor_aws.infra.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+LONGEST_NAME = 24
+"""Characters of a stack's name: with ``-hub`` it is the prefix of a pull-through cache, which has 30 at most.
+https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreatePullThroughCacheRule.html"""
+
+RESERVED_NAMES = {"local", "aws", "default"}
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+CIDRS = "PublicAccessCidrs"
+ZONE_A = "ZoneA"
+ZONE_B = "ZoneB"
+MAX_VCPUS = "MaxVcpus"
+ALERT_EMAIL = "AlertEmail"
+BUDGET = "BudgetUsdPerMonth"
+DOCKER_HUB_SECRET = "DockerHubSecretArn"  # noqa: S105 - the name of a parameter
+EMULATED = "Emulated"
+PARAMETERS = (CIDRS, ZONE_A, ZONE_B, MAX_VCPUS, ALERT_EMAIL, BUDGET, DOCKER_HUB_SECRET, EMULATED)
+"""All of the template's parameters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackOptions:
+    """What was asked for; what is ``None`` stays as it is, or as the template has it."""
+
+    allow_cidrs: tuple[str, ...] | None = None
+    """Who may reach the cluster's API, as IPv4 CIDR blocks."""
+    max_vcpus: int | None = None
+    """vCPUs of trials at once."""
+    alert_email: str | None = None
+    """Where alarms go; ``""`` for nowhere."""
+    budget_usd_per_month: float | None = None
+    """US dollars; 0 for no budget."""
+    docker_hub_secret_arn: str | None = None
+    """A secret with Docker Hub's credentials; ``""`` for none."""
+
+
+def check_name(name: str) -> str:
+    """The name itself, if a stack may have it.
+
+    Raises:
+        UsageError: it may not.
+    """
+    if name in RESERVED_NAMES:
+        raise UsageError(f"A stack of AWS cannot be called {name!r}; say another name with --stack.")
+    if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise UsageError(
+            f"{name!r} cannot be a stack's name: queues, images and a cluster are called after it. It takes lower-case "
+            f"letters, digits and single hyphens, begins with a letter, and has {LONGEST_NAME} characters at most."
+        )
+    return name
+
+
+def parameters(
+    options: StackOptions, *, previous: Mapping[str, str], zones: Callable[[], tuple[str, str]], is_emulated: bool
+) -> dict[str, str]:
+    """Values of the template's parameters: what was asked for, else what the stack has.
+
+    Args:
+        previous: the parameters of the stack as it is; empty if there is none.
+        zones: names two zones; called only if the stack has none yet.
+        is_emulated: it goes to moto instead of AWS.
+
+    Raises:
+        UsageError: something asked for makes no sense, or is missing.
+    """
+    asked = {
+        CIDRS: ",".join(map(_cidr, options.allow_cidrs)) if options.allow_cidrs else None,
+        MAX_VCPUS: None if options.max_vcpus is None else str(options.max_vcpus),
+        ALERT_EMAIL: options.alert_email,
+        BUDGET: None if options.budget_usd_per_month is None else _amount(options.budget_usd_per_month),
+        DOCKER_HUB_SECRET: options.docker_hub_secret_arn,
+    }
+    kept = {name: value for name, value in previous.items() if name in PARAMETERS}
+    values = {
+        **kept,
+        **{name: value for name, value in asked.items() if value is not None},
+        EMULATED: str(is_emulated).lower(),
+    }
+    if CIDRS not in values:
+        raise UsageError(
+            "Say who may reach the cluster's API: --allow-cidr with this machine's public address and /32 (a web "
+            "search for 'my ip' tells it), or --allow-cidr 0.0.0.0/0 for anybody who has credentials of the account."
+        )
+    if ZONE_A not in values or ZONE_B not in values:
+        values[ZONE_A], values[ZONE_B] = zones()
+    if values.get(BUDGET) and not values.get(ALERT_EMAIL):
+        raise UsageError("A budget does nothing but send mail; say where to with --alert-email.")
+    return values
+
+
+def _cidr(text: str) -> str:
+    try:
+        return str(IPv4Network(text))
+    except ValueError as error:
+        raise UsageError(
+            f"--allow-cidr takes an IPv4 CIDR block such as 203.0.113.7/32, not {text!r}: {error}."
+        ) from None
+
+
+def _amount(usd: float) -> str:
+    return f"{usd:.2f}" if usd else ""

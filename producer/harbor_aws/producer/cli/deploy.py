@@ -1,0 +1,139 @@
+"""``harbor-aws deploy``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harbor_aws.infra.aws import Account
+from harbor_aws.infra.deploy.cluster_objects import NoClusterObjects
+from harbor_aws.infra.deploy.parameters import StackOptions, check_name
+from harbor_aws.infra.deploy.provision import Provisioner
+from harbor_aws.infra.deploy.stacks import Stacks
+from harbor_aws.infra.deploy.zones import choose_zones
+from harbor_aws.producer.cli.deploy_view import Display, changes_view, costs_as_json, costs_view
+from harbor_aws.producer.cli.options import JsonOption, notes, output
+from harbor_aws.producer.cli.targets import (
+    RegionOption,
+    TargetStackOption,
+    YesOption,
+    ask,
+    chosen_name,
+    chosen_region,
+)
+
+if TYPE_CHECKING:
+    from harbor_aws.infra.deploy.provision import Deployment
+    from harbor_aws.infra.deploy.stacks import Change
+
+
+def deploy(
+    *,
+    stack: TargetStackOption = None,
+    region: RegionOption = None,
+    allow_cidr: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-cidr",
+            metavar="CIDR",
+            help="Who may reach the cluster's API. Repeatable.",
+            rich_help_panel="What to deploy",
+        ),
+    ] = None,
+    max_vcpus: Annotated[
+        int | None,
+        typer.Option(
+            "--max-vcpus", min=1, help="vCPUs of trials at once (default: 256).", rich_help_panel="What to deploy"
+        ),
+    ] = None,
+    alert_email: Annotated[
+        str | None,
+        typer.Option(
+            "--alert-email",
+            help="Where alarms go, once the address is confirmed; '' for nowhere.",
+            rich_help_panel="What to deploy",
+        ),
+    ] = None,
+    budget_usd_per_month: Annotated[
+        float | None,
+        typer.Option(
+            "--budget-usd-per-month",
+            min=0,
+            help="Mail at 80 % of it and when the forecast is above it, for the whole account; 0 for no budget.",
+            rich_help_panel="What to deploy",
+        ),
+    ] = None,
+    docker_hub_secret: Annotated[
+        str | None,
+        typer.Option(
+            "--docker-hub-secret",
+            metavar="ARN",
+            help="A secret of Secrets Manager with Docker Hub's username and accessToken: images are then cached.",
+            rich_help_panel="What to deploy",
+        ),
+    ] = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a stack in an AWS account, or change what changed, or go on with what broke off.
+
+    It says first what that makes and costs, and asks. What is not said stays as it is. Ctrl-C stops nothing: the same
+    command takes it up.
+
+    Examples:
+
+        harbor-aws deploy --allow-cidr 203.0.113.7/32
+
+        harbor-aws deploy --stack team --region eu-west-1 --max-vcpus 1000 --yes
+
+        harbor-aws deploy --alert-email me@example.org --budget-usd-per-month 500
+    """
+    name, place = check_name(chosen_name(stack)), chosen_region(region)
+    account = Account(place)
+    options = StackOptions(
+        allow_cidrs=tuple(allow_cidr) if allow_cidr else None,
+        max_vcpus=max_vcpus,
+        alert_email=alert_email,
+        budget_usd_per_month=budget_usd_per_month,
+        docker_hub_secret_arn=docker_hub_secret,
+    )
+
+    def agree(changes: tuple[Change, ...] | None) -> None:
+        if changes is None:
+            notes.print(costs_view(name, place))
+        else:
+            notes.print(changes_view(name, changes))
+        ask("Deploy it?", what="This makes things that cost money", yes=yes)
+
+    with Display() as display:
+        done = Provisioner(
+            Stacks.of(account),
+            name=name,
+            region=place,
+            zones=lambda: choose_zones(account),
+            watcher=display,
+            agree=display.pausing(agree),
+            cluster_objects=NoClusterObjects(),
+        ).deploy(options)
+    _report(done, region=place, as_json=as_json)
+
+
+def _report(done: Deployment, *, region: str, as_json: bool) -> None:
+    name = done.stack.name
+    if as_json:
+        said = {
+            "stack": name,
+            "region": region,
+            "is_changed": done.changes is not None,
+            "changes": [{"action": each.action, "resource": each.resource} for each in done.changes or ()],
+            "outputs": dict(done.outputs),
+            "costs": costs_as_json(),
+        }
+        typer.echo(json.dumps(said))
+    elif done.changes is not None:
+        output.print(f"The stack {name} in {region} is deployed.", highlight=False)
+        output.print(f"  export HARBOR_AWS_STACK={name} AWS_REGION={region}", highlight=False, soft_wrap=True)
+    else:
+        output.print(f"The stack {name} in {region} is as it should be; nothing was changed.", highlight=False)

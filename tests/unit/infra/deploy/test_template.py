@@ -1,0 +1,186 @@
+"""The template: cfn-lint's opinion, and what it must not lose."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cfnlint.api import lint
+from cfnlint.decode import decode_str
+
+from harbor_aws.infra.deploy.outputs import stack_from_outputs
+from harbor_aws.infra.deploy.parameters import LONGEST_NAME, PARAMETERS
+from harbor_aws.infra.deploy.prices import ALARMS
+from harbor_aws.infra.deploy.stacks import TAG
+from harbor_aws.infra.deploy.template import LONGEST_BODY, template_body
+from harbor_aws.infra.local.services import MAX_RECEIVES, RETENTION_SECONDS
+from harbor_aws.infra.settings import Settings
+from harbor_aws.infra.stack import WORKER_DEPLOYMENT
+
+ROOT = Path(__file__).parents[4]
+REGIONS = ["ca-central-1", "eu-central-1", "eu-west-1", "us-east-1", "us-east-2", "us-west-2"]
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    return parsed(template_body(has_budget=True))
+
+
+def parsed(body: str) -> dict[str, Any]:
+    document, errors = decode_str(body)
+    assert not errors
+    return dict(document or {})
+
+
+def of_type(template: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {name: one for name, one in template["Resources"].items() if one["Type"] == kind}
+
+
+def statements(node: Any) -> list[dict[str, Any]]:
+    """Every statement of every policy, wherever it is."""
+    if isinstance(node, dict):
+        found = list(node.get("Statement", [])) if isinstance(node.get("Statement"), list) else []
+        return found + [each for value in node.values() for each in statements(value)]
+    return [each for value in node for each in statements(value)] if isinstance(node, list) else []
+
+
+def test_cfn_lint_has_nothing_to_say() -> None:
+    """No error and no warning."""
+    assert [str(match) for match in lint(template_body(has_budget=True), regions=REGIONS)] == []
+
+
+def test_it_fits_into_a_request() -> None:
+    """So that no bucket is needed first."""
+    assert len(template_body(has_budget=True).encode()) < LONGEST_BODY
+
+
+def test_a_budget_is_left_out_whole(template: dict[str, Any]) -> None:
+    """That alone is missing then, and it deploys where there are no budgets."""
+    without = template_body(has_budget=False)
+    rest = {name: one for name, one in template["Resources"].items() if name != "Budget"}
+    assert parsed(without) == {**template, "Resources": rest}
+    assert [str(match) for match in lint(without, regions=["eu-north-1"]) if match.rule.id != "W8001"] == []
+
+
+def test_its_parameters_are_those_of_the_options(template: dict[str, Any]) -> None:
+    """None is forgotten on either side."""
+    assert set(template["Parameters"]) == set(PARAMETERS)
+
+
+def test_every_statement_is_named_and_scoped(template: dict[str, Any]) -> None:
+    """Each has a Sid; none allows every action; only ecr:GetAuthorizationToken, which knows no resources, has all."""
+    found = statements(template)
+    assert len(found) > 20
+    for statement in found:
+        assert re.fullmatch("[A-Za-z0-9]+", statement["Sid"]), statement
+        if statement["Effect"] == "Allow" and "Resource" in statement:
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            assert not any("*" in action for action in actions), statement
+            assert (statement["Resource"] == "*") == (actions == ["ecr:GetAuthorizationToken"]), statement
+
+
+def test_only_the_workers_service_account_has_the_workers_role(template: dict[str, Any]) -> None:
+    """By name and namespace, as the Deployment has it; every key of the condition is the provider's."""
+    text, names = template["Resources"]["WorkerRole"]["Properties"]["AssumeRolePolicyDocument"]["Fn::Sub"]
+    assert set(names) == {"Issuer"}
+    (statement,) = yaml.safe_load(text)["Statement"]
+    namespace = template["Outputs"]["WorkersNamespace"]["Value"]
+    assert statement["Condition"] == {
+        "StringEquals": {
+            "${Issuer}:aud": "sts.amazonaws.com",
+            "${Issuer}:sub": f"system:serviceaccount:{namespace}:{WORKER_DEPLOYMENT}",
+        }
+    }
+
+
+def test_every_namespace_has_a_profile(template: dict[str, Any]) -> None:
+    """A pod in a namespace without one would be Pending for ever."""
+    selected = {
+        selector["Namespace"]
+        for profile in of_type(template, "AWS::EKS::FargateProfile").values()
+        for selector in profile["Properties"]["Selectors"]
+    }
+    namespaces = {one["Value"] for name, one in template["Outputs"].items() if name.endswith("Namespace")}
+    assert selected == namespaces | {"kube-system"}
+
+
+def test_profiles_are_made_one_after_the_other(template: dict[str, Any]) -> None:
+    """Fargate refuses two at once; CoreDNS has a profile before it is there."""
+    profiles = of_type(template, "AWS::EKS::FargateProfile")
+    before = {name: one["DependsOn"] for name, one in profiles.items() if isinstance(one["DependsOn"], str)}
+    assert len(before) == len(profiles) - 1
+    assert len(set(before.values()) & set(profiles)) == len(before)
+    assert template["Resources"]["CoreDns"]["DependsOn"] in profiles
+
+
+def test_queues_are_as_the_workers_expect(template: dict[str, Any]) -> None:
+    """The same redrive, retention and visibility as on the local stack; each names the other."""
+    trials = template["Resources"]["TrialsQueue"]["Properties"]
+    dead = template["Resources"]["DeadLetterQueue"]["Properties"]
+    assert trials["RedrivePolicy"]["maxReceiveCount"] == MAX_RECEIVES
+    assert trials["VisibilityTimeout"] == Settings().visibility_timeout_seconds
+    assert trials["MessageRetentionPeriod"] == dead["MessageRetentionPeriod"] == RETENTION_SECONDS
+    (source,) = dead["RedriveAllowPolicy"]["sourceQueueArns"]
+    assert source["Fn::Sub"].endswith(f":{trials['QueueName']['Fn::Sub']}")
+
+
+def test_queues_and_bucket_are_closed(template: dict[str, Any]) -> None:
+    """Encrypted, TLS only, nothing public; what was given up expires; the bucket outlives the stack."""
+    for queue in of_type(template, "AWS::SQS::Queue").values():
+        assert queue["Properties"]["SqsManagedSseEnabled"] is True
+    guarded = {
+        policy["Properties"].get("Bucket", {}).get("Ref") or policy["Properties"]["Queues"][0]["Ref"]
+        for kind in ("AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy")
+        for policy in of_type(template, kind).values()
+        if policy["Properties"]["PolicyDocument"]["Statement"][0]["Condition"]
+        == {"Bool": {"aws:SecureTransport": "false"}}
+    }
+    assert guarded == {"TrialsQueue", "DeadLetterQueue", "ResultsBucket"}
+    bucket = template["Resources"]["ResultsBucket"]
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    assert set(bucket["Properties"]["PublicAccessBlockConfiguration"].values()) == {True}
+    rules = {rule["Id"]: rule for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]}
+    assert rules["expiring"]["TagFilters"] == [{"Key": "harbor-aws", "Value": "expires"}]
+    assert {"Key": TAG, "Value": {"Ref": "AWS::StackName"}} in bucket["Properties"]["Tags"]
+
+
+def test_names_that_are_swept(template: dict[str, Any]) -> None:
+    """What destroy looks for is what the template calls it, and the longest name still fits a cache's prefix."""
+    prefix = template["Resources"]["DockerHubCache"]["Properties"]["EcrRepositoryPrefix"]["Fn::Sub"]
+    assert prefix == "${AWS::StackName}-hub"
+    assert LONGEST_NAME + len("-hub") <= 30
+    groups = {one["Properties"]["LogGroupName"]["Fn::Sub"] for one in of_type(template, "AWS::Logs::LogGroup").values()}
+    assert all(group.startswith("/harbor-aws/${AWS::StackName}/") for group in groups)
+
+
+def test_nothing_that_costs_is_not_in_the_bill(template: dict[str, Any]) -> None:
+    """One NAT gateway, one address, so many alarms, one dashboard, one cluster; no interface endpoint."""
+    counts = {
+        "AWS::CloudWatch::Alarm": ALARMS, "AWS::EC2::NatGateway": 1, "AWS::EC2::EIP": 1, "AWS::EKS::Cluster": 1,
+        "AWS::CloudWatch::Dashboard": 1, "AWS::EC2::VPCEndpoint": 1,
+    }  # fmt: skip
+    assert {kind: len(of_type(template, kind)) for kind in counts} == counts
+    assert template["Resources"]["S3Endpoint"]["Properties"]["VpcEndpointType"] == "Gateway"
+
+
+def test_its_outputs_make_a_stack(template: dict[str, Any]) -> None:
+    """All that is needed of them, and all are there on AWS."""
+    outputs = {name: name for name in template["Outputs"]}
+    stack = stack_from_outputs("team", region="eu-west-1", outputs=outputs)
+    assert (stack.queue_url, stack.cluster_name, stack.endpoint_url) == ("QueueUrl", "ClusterName", None)
+    assert stack.trials.namespace != stack.workers.namespace
+
+
+@pytest.mark.slow
+def test_the_wheel_brings_it_along(tmp_path: Path) -> None:
+    """An installed package deploys too."""
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=100)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "harbor_aws/infra/deploy/template.yaml" in zipfile.ZipFile(wheel).namelist()
