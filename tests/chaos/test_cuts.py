@@ -199,9 +199,12 @@ async def test_a_server_that_is_away_for_a_minute(
     async def run(pod: Pod, number: int, seconds: int) -> CommandResult:
         loop = f'i=0; while [ $i -lt {seconds} ]; do echo "$i"; i=$((i + 1)); sleep 1; done'
         command = Command(f"echo {number} >>{LEDGER}; {loop}; exit {number}", {})
-        running = run_command(keeper.cluster, pod.name, command, timeout_seconds=200)
+        running = run_command(
+            keeper.cluster, pod.name, command, timeout_seconds=200, on_outage=lambda length: outages.append(length)
+        )
         return await keeper.while_running(pod, running)
 
+    outages: list[float] = []
     jobs = [(pod, number, seconds) for pod in (debian, busybox) for number, seconds in ((1, 10), (2, 70), (3, 3))]
     running = [asyncio.create_task(run(*job)) for job in jobs if job[1] != 3]
     await asyncio.sleep(3)
@@ -213,6 +216,8 @@ async def test_a_server_that_is_away_for_a_minute(
     jobs.sort(key=lambda job: job[1] == 3)
     right = [CommandResult(number, "".join(f"{i}\n" for i in range(seconds)), "") for _, number, seconds in jobs]
     assert results == right
+    assert len(outages) == len(jobs)
+    assert min(outages) > 50
     for pod in (debian, busybox):
         await assert_ran_once(direct, pod, 1, 2, 3)
 

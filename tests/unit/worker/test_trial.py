@@ -28,7 +28,7 @@ from harbor_aws.producer.state import Phase, ReplayMarker, TrialState
 from harbor_aws.worker.bundles import BundleCache
 from harbor_aws.worker.delivery import Delivery
 from harbor_aws.worker.stalls import Stalls
-from harbor_aws.worker.trial import TrialRunner
+from harbor_aws.worker.trial import UNRECORDED_RECEIVES, TrialRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,6 +190,19 @@ async def test_an_agents_timeout_is_a_result(bench: Bench) -> None:
     await bench.run(bench.delivery(agent="Endless"))
     assert bench.result is not None
     assert (bench.result["exception_type"], bench.result["rewards"]) == ("AgentTimeoutError", {"reward": 1.0})
+
+
+async def test_a_result_that_cannot_be_written_is_a_dead_letter_in_the_end(bench: Bench) -> None:
+    """At first the message comes again; at the fifth receive the letter says what kept the result from being kept."""
+    bench.store.refuse = PermanentError("S3 refused")
+    with pytest.raises(PermanentError):
+        await bench.run(bench.delivery(receive_count=UNRECORDED_RECEIVES - 1))
+    assert bench.dead_letters.sent == []
+    await bench.run(bench.delivery(receive_count=UNRECORDED_RECEIVES))
+    [letter] = bench.dead_letters.sent
+    assert letter.attributes["cause"] == "PermanentError"
+    assert letter.attributes["reason"] == "What became of the attempt cannot be written: S3 refused"
+    assert bench.result is None
 
 
 async def test_an_agents_timeout_after_an_outage_is_none(bench: Bench) -> None:

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+UNRECORDED_RECEIVES = 5
+"""A message that was received so often, and whose trial's ending still cannot be written, becomes a dead letter."""
+
 _PHASES = {
     TrialEvent.AGENT_START: Phase.AGENT,
     TrialEvent.VERIFICATION_START: Phase.VERIFIER,
@@ -203,11 +206,30 @@ class TrialRunner:
         *,
         trial_directory: Path,
     ) -> None:
-        """Archive, decide, and do what was decided. Once begun it is not cut off: half an ending would be two.
+        """Bring the attempt to its ending. Once begun that is not cut off: half an ending would be two.
 
         Raises:
-            HarborAwsError: nothing could be recorded.
+            HarborAwsError: nothing could be recorded, and the message may come again.
         """
+        try:
+            await self._decide(delivery, attempt, record, result, trial_directory=trial_directory)
+        except HarborAwsError as error:
+            if delivery.receive_count < UNRECORDED_RECEIVES:
+                raise
+            attempt.failures.append(error)
+            reason = f"What became of the attempt cannot be written: {error}"
+            await self._bury(delivery, attempt, record, DeadLetter(type(error).__name__, reason), logs=None)
+
+    async def _decide(
+        self,
+        delivery: Delivery,
+        attempt: Attempt,
+        record: Recorder,
+        result: TrialResult | None,
+        *,
+        trial_directory: Path,
+    ) -> None:
+        """Archive, decide, and do what was decided."""
         attempt.note_outage(self._stalls.longest_since(attempt.began))
         if lost := time_lost(result, outage_seconds=attempt.outage_seconds):
             attempt.failures.append(lost)
@@ -234,12 +256,17 @@ class TrialRunner:
                     attempt.trial, attempt.number, decision.delay_seconds, decision.cause, decision.reason,
                 )  # fmt: skip
             case DeadLetter():
-                await send_dead_letter(self._dead_letters, delivery, attempt, decision, logs=logs)
-                await record.state(Phase.DEAD, reason=f"{decision.cause}: {decision.reason}", logs=logs)
-                logger.error(
-                    "Trial %s is a dead letter after attempt %d: %s: %s",
-                    attempt.trial, attempt.number, decision.cause, decision.reason,
-                )  # fmt: skip
+                await self._bury(delivery, attempt, record, decision, logs=logs)
+
+    async def _bury(
+        self, delivery: Delivery, attempt: Attempt, record: Recorder, decision: DeadLetter, *, logs: str | None
+    ) -> None:
+        await send_dead_letter(self._dead_letters, delivery, attempt, decision, logs=logs)
+        await record.state(Phase.DEAD, reason=f"{decision.cause}: {decision.reason}", logs=logs)
+        logger.error(
+            "Trial %s is a dead letter after attempt %d: %s: %s",
+            attempt.trial, attempt.number, decision.cause, decision.reason,
+        )  # fmt: skip
 
     async def _archive(self, attempt: Attempt, record: Recorder, trial_directory: Path, *, must: bool) -> str | None:
         """What the attempt left. A result needs it; a failure goes on its way without.

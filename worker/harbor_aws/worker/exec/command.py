@@ -44,6 +44,10 @@ OVERDUE_SECONDS = 30.0
 ASIDE_SECONDS = 60.0
 """How long it may take to end a command from here."""
 
+OUTAGE_SECONDS = 2.0
+"""How long nothing may be heard of a command that is to be started or followed, before that counts as an outage: a busy
+server takes less."""
+
 _LAST_WORDS_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -85,8 +89,8 @@ async def run_command(
         on_output: called with text as it comes.
         on_left_running: called when the caller is cancelled and the command may go on for all that; a time-out raises
             the same error.
-        on_outage: called at the end, if the command could not be followed for a while: for how many seconds, at the
-            longest, none of its output and not its exit could be seen.
+        on_outage: called at the end, if the command could not be started or followed for a while: for how many seconds,
+            at the longest.
         can_be_ended: asked when the caller is cancelled; ``False`` if nothing runs in the pod any more.
 
     Raises:
@@ -113,8 +117,8 @@ async def run_command(
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-        if outage_seconds := run.longest_outage_seconds():
-            on_outage(outage_seconds)
+        if run.longest_outage_seconds() >= OUTAGE_SECONDS:
+            on_outage(run.longest_outage_seconds())
 
 
 class _Run:
@@ -149,10 +153,10 @@ class _Run:
         pause = _FIRST_PAUSE_SECONDS
         while True:
             heard = self._heard
+            self._cut_at = self._cut_at or self._now()
             try:
                 return await self._attach()
             except StreamCutError:
-                self._cut_at = self._cut_at or self._now()
                 if self._now() > self._heard + (FOLLOW_SECONDS if self._followed.is_started else START_SECONDS):
                     raise
             pause = _FIRST_PAUSE_SECONDS if self._heard > heard else min(2 * pause, _LONGEST_PAUSE_SECONDS)
