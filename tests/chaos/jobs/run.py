@@ -143,7 +143,7 @@ class Scene:
             unjust = [
                 letter
                 for letter in await self.operator.letters()
-                if letter["job"] in self._expected and self.expected_of(letter).cause is None
+                if letter["job"] in self._expected and letter["cause"] != self.expected_of(letter).cause
             ]
             if not unjust:
                 break
@@ -158,7 +158,7 @@ class Scene:
     async def ends(self) -> Ends:
         """Let go of the workers, and see what is left."""
         if await self._until(self._has_no_pods, _CLEAN_SECONDS):
-            await self._until(self._has_the_living_only, _CLEAN_SECONDS)
+            await self._until(self._has_just_the_living, _CLEAN_SECONDS)
         self.fleet.scale(0)
         await self.fleet.until_ended()
         letters = await self.operator.letters()
@@ -214,8 +214,8 @@ class Scene:
     async def _has_no_pods(self) -> bool:
         return not any(found.startswith("pod") for found in await self.pods.left())
 
-    async def _has_the_living_only(self) -> bool:
-        return len(await self.pods.left()) <= len(self.fleet.running())
+    async def _has_just_the_living(self) -> bool:
+        return len(await self.pods.left()) == len(self.fleet.running())
 
     async def _until(self, condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
         deadline = time.monotonic() + seconds

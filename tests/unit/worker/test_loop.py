@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from threading import Event
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -180,3 +181,33 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_worker_that_is_told_to_end_while_it_opens_closes_what_it_opened() -> None:
+    """A signal's SystemExit gets through, but not before the handler was closed."""
+    begun, closed = Event(), Event()
+
+    @asynccontextmanager
+    async def open_handler() -> AsyncIterator[TrialHandler]:
+        begun.set()
+        await asyncio.sleep(0.5)
+        yield Handler()
+        closed.set()
+
+    def end(_number: int, _frame: object) -> None:
+        raise SystemExit(0)
+
+    def signal_when_begun() -> None:
+        assert begun.wait(10)
+        signal.raise_signal(signal.SIGUSR1)
+
+    previous = signal.signal(signal.SIGUSR1, end)
+    signalling = Thread(target=signal_when_begun)
+    signalling.start()
+    try:
+        with pytest.raises(SystemExit), TrialLoop(open_handler, on_death=lambda: None):
+            pytest.fail("it was opened")
+    finally:
+        signalling.join()
+        signal.signal(signal.SIGUSR1, previous)
+    assert closed.is_set()

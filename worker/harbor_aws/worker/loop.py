@@ -47,9 +47,17 @@ class TrialLoop:
         self._cancelling = Lock()
 
     def __enter__(self) -> Self:
-        """Start the loop and open the handler; what opening raises is raised here."""
+        """Start the loop and open the handler; what opening raises is raised here.
+
+        So is a SystemExit that a signal's handler raises meanwhile, once the handler is open and closed again.
+        """
         self._thread.start()
-        self._loop, self._handler = self._opened.result()
+        try:
+            self._loop, self._handler = self._opened.result()
+        except SystemExit:
+            self._loop, self._handler = self._opened.result()
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(

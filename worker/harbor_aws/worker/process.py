@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from harbor_aws.worker.trial import TrialRunner
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+    from types import FrameType
 
     from harbor_aws.infra.stack import Stack
     from harbor_aws.worker.delivery import TrialHandler
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 def main() -> int:
     """Run until told to stop; the exit code."""
     _log_to_stderr()
+    signal.signal(signal.SIGTERM, _end_at_once)
     settings = Settings()
     try:
         stack = load_stack(settings.stack)
@@ -47,6 +50,11 @@ def main() -> int:
     except HarborAwsError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+
+
+def _end_at_once(_number: int, _frame: FrameType | None) -> None:
+    """A worker that is told to end before it has begun leaves nothing; from then on the drain listens."""
+    sys.exit(0)
 
 
 def _log_to_stderr() -> None:

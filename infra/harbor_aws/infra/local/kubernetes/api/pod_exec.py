@@ -86,7 +86,7 @@ async def exec_in_pod(request: web.Request, cluster: Cluster, target: Target) ->
         await session.run(cluster, pod, container)
     except ClientConnectionError:
         _log.debug("The client of an exec in %s left.", target.name, extra={"action": "exec", "pod": target.name})
-    return socket
+    return socket if socket.prepared else web.Response(status=400)  # which nobody is there to read
 
 
 class _Session:
