@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def calm(_call: Call) -> None:
 
 
 class Storm:
-    """A share of all requests of a service meets one.
+    """A share of all requests of a service meets one: each kind of a request's in turn, so that all come soon.
 
     Args:
         services: ``s3``, ``sqs`` or both.
@@ -74,11 +75,14 @@ class Storm:
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self._services = services
         self._share = share
+        self._met: Counter[str] = Counter()
 
     def __call__(self, call: Call) -> Misfortune | None:
         if call.service not in self._services or self._random.random() >= self._share:
             return None
-        return self._random.choice(self._choices(call))
+        choices = self._choices(call)
+        self._met[call.operation] += 1
+        return choices[self._met[call.operation] % len(choices)]
 
     def _choices(self, call: Call) -> list[Misfortune]:
         delay = Delay(self._random.uniform(0.3, 3))

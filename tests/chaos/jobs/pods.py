@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tests.chaos.jobs.events import Kind
 
-from harbor_aws.infra.cluster import Cluster, ObjectNotFoundError
+from harbor_aws.infra.cluster import Cluster
 from harbor_aws.infra.errors import InfrastructureError
 from harbor_aws.infra.labels import PREFIX, WORKER_LABEL
 from harbor_aws.infra.presence import leases_path
+from harbor_aws.worker.exec.stream import CONTAINER
 
 if TYPE_CHECKING:
     import random
@@ -26,6 +27,9 @@ Json = dict[str, Any]
 EXHAUST = "echo 1000 > /proc/1/oom_score_adj; head -c 4G /dev/zero | tail -c 4G"
 """Takes memory without end, and sees to it that the kernel takes the container's first process for that."""
 
+_EXHAUST_SECONDS = 20
+_EXHAUSTED = 4
+
 
 class Pods:
     """Make it with :meth:`open`."""
@@ -34,6 +38,7 @@ class Pods:
         self._cluster = cluster
         self._history = history
         self._pods: dict[str, Json] = {}
+        self._removed: dict[str, Json] = {}
 
     @classmethod
     @asynccontextmanager
@@ -76,34 +81,38 @@ class Pods:
                 self._history.fault("pod deleted")
 
     async def exhaust(self, draw: random.Random) -> None:
-        """Make a running pod use up its memory."""
+        """Make a running pod use up its memory; another one, if its trial was over before that."""
         running = self.running()
-        if not running:
-            return
-        name = draw.choice(running)
-        query = [("command", word) for word in ("sh", "-c", EXHAUST)] + [("container", "main"), ("stdout", "true")]
-        with suppress(InfrastructureError):
-            socket = await self._cluster.open_websocket(
-                f"{self._cluster.pods_path}/{name}/exec",
-                query=query,
-                protocols=["v4.channel.k8s.io"],
-                heartbeat_seconds=None,
-            )
-            with suppress(TimeoutError):
-                async with asyncio.timeout(20):
-                    while not (await socket.receive()).type.name.startswith("CLOS"):
-                        pass
-            await socket.close()
-            if await self._was_killed(name):
-                self._history.fault("pod out of memory")
+        for name in draw.sample(running, min(_EXHAUSTED, len(running))):
+            with suppress(InfrastructureError):
+                await self._exhaust(name)
+                if await self._was_killed(name):
+                    self._history.fault("pod out of memory")
+                    return
+
+    async def _exhaust(self, name: str) -> None:
+        words = [("command", word) for word in ("sh", "-c", EXHAUST)]
+        socket = await self._cluster.open_websocket(
+            f"{self._cluster.pods_path}/{name}/exec",
+            query=[*words, ("container", CONTAINER), ("stdout", "true")],
+            protocols=["v4.channel.k8s.io"],
+            heartbeat_seconds=None,
+        )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_EXHAUST_SECONDS):
+                while not (await socket.receive()).type.name.startswith("CLOS"):
+                    pass
+        await socket.close()
 
     async def _was_killed(self, name: str) -> bool:
-        try:
-            pod = await self._cluster.request("GET", f"{self._cluster.pods_path}/{name}")
-        except ObjectNotFoundError:
-            return True  # its trial has seen it end, and has removed it
-        states = [status.get("state", {}) for status in pod["status"].get("containerStatuses", [])]
-        return any(state.get("terminated", {}).get("reason") == "OOMKilled" for state in states)
+        """Whether the watch says so, before long. The pod itself may be removed by then."""
+        for _ in range(30):
+            status = (self._pods.get(name) or self._removed.get(name) or {"status": {}})["status"]
+            states = [each.get("state", {}) for each in status.get("containerStatuses", [])]
+            if any(state.get("terminated", {}).get("reason") == "OOMKilled" for state in states):
+                return True
+            await asyncio.sleep(0.1)
+        return False
 
     async def _watch(self) -> None:
         while True:
@@ -137,6 +146,7 @@ class Pods:
         self._pods[name] = pod
 
     def _gone(self, pod: Json) -> None:
+        self._removed[pod["metadata"]["name"]] = pod
         self._history.add(Kind.POD_GONE, note=pod["metadata"]["name"], **_whose(pod))
 
 

@@ -236,6 +236,8 @@ async def run(ground: Ground, plan: Plan, directory: Path, *, cluster: str) -> R
     directory.mkdir(parents=True)
     async with Scene.set(ground, directory) as scene:
         tasks = make_tasks(directory / "tasks")
+        scene.history.fault("a trial that kills its workers")
+        scene.history.fault("an image that cannot be pulled")
         await scene.enqueue(make_poison(directory / "poison"), "poison", expected=dies_of("WorkerDied"), agent=POISON)
         nowhere = make_unpullable(directory / "nowhere")
         await scene.enqueue(nowhere, "nowhere", expected=dies_of("PodStartError"), attempts=2)
