@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check unit bench chaos format requirements clean
+.PHONY: demo test check unit bench chaos audit format requirements clean
 
 $(STAMP): pyproject.toml requirements-dev.txt
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { \
@@ -34,6 +34,9 @@ bench: $(STAMP) ## BENCH_ARGS="--quick", "--only exec", "--kubeconfig FILE"
 
 chaos: $(STAMP) ## SEED=1 MINUTES=30 CHAOS_ARGS="--kubeconfig FILE"
 	$(BIN)/python -m tests.chaos.jobs --seed $(or $(SEED),1) --minutes $(or $(MINUTES),30) $(CHAOS_ARGS)
+
+audit: $(STAMP) ## known vulnerabilities of what is pinned
+	$(BIN)/pip-audit -r requirements-dev.txt --no-deps --disable-pip --progress-spinner off
 
 requirements: ## compile the pinned versions anew
 	$(BIN)/uv pip compile -q --universal --no-emit-index-url --no-annotate --extra dev --python-version 3.12 --upgrade -o requirements-dev.txt pyproject.toml
