@@ -19,12 +19,11 @@ from tests.chaos.jobs.verdict import Expected
 from tests.chaos.jobs.workload import make_slow_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.chaos.jobs.fleet import Place
     from tests.chaos.jobs.ground import Ground
+    from tests.chaos.jobs.history import History
 
-_JOB_TRIALS = 250
+_REST_SECONDS = 2.0
 _MIB = 1024
 
 
@@ -43,22 +42,25 @@ class Sample:
 
 
 async def soak(ground: Ground, directory: Path, *, trials: int, every: int) -> list[Sample]:
-    """Run so many trials in one worker; a sample before the first one, and then after every so many."""
+    """Run so many trials in one worker; a sample after every so many, when it has nothing to do."""
     async with Scene.set(ground, directory) as scene:
         task = make_slow_task(directory / "task", seconds=0)
         [place, *_] = scene.fleet.places
         scene.fleet.scale(1)
-        for number, repeats in enumerate(_jobs(trials)):
-            await scene.enqueue(task, f"job-{number}", expected=lambda _: Expected(reward=1.0), repeats=repeats)
         samples: list[Sample] = []
-        while not samples or samples[-1].trials < trials:
-            committed = sum(event.kind is Kind.COMMITTED for event in scene.history.events)
-            if committed >= len(samples) * every and place.process is not None:
-                samples.append(look(place, trials=committed))
-            await asyncio.sleep(0.2)
+        for ended in range(every, trials + 1, every):
+            await scene.enqueue(task, f"job-{ended}", expected=lambda _: Expected(reward=1.0), repeats=every)
+            while _acknowledged(scene.history) < ended:
+                await asyncio.sleep(0.2)
+            await asyncio.sleep(_REST_SECONDS)
+            samples.append(look(place, trials=ended))
         report = scene.report(await scene.ends(), seed=0, cluster="embedded", seconds=0, replayed=0)
     assert report.is_clean, report.findings
     return samples
+
+
+def _acknowledged(history: History) -> int:
+    return sum(event.kind is Kind.ACKNOWLEDGED for event in history.events)
 
 
 def look(place: Place, *, trials: int) -> Sample:
@@ -82,12 +84,6 @@ def _target(descriptor: Path) -> str:
         return str(descriptor.readlink())
     except OSError:
         return ""
-
-
-def _jobs(trials: int) -> Iterator[int]:
-    while trials > 0:
-        yield min(trials, _JOB_TRIALS)
-        trials -= _JOB_TRIALS
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ import pytest
 from tests.chaos.jobs.fleet import VISIBILITY_SECONDS
 from tests.chaos.jobs.misfortunes import every_receive_twice
 from tests.chaos.jobs.run import POISON, Plan, Scene, dies_of, run
+from tests.chaos.jobs.soak import soak
 from tests.chaos.jobs.verdict import Expected
 from tests.chaos.jobs.workload import make_poison, make_slow_task
 
@@ -104,3 +105,12 @@ def test_the_harness_notices_what_is_missing(
 
     report = asyncio.run(rehearse())
     assert report.is_clean if words is None else any(words in each for each in report.findings), report.findings
+
+
+@pytest.mark.timeout(300)
+def test_nothing_grows(embedded: Ground, tmp_path: Path) -> None:
+    """After twice as many trials a worker at rest has no more descriptors, sockets, threads or files than before."""
+    first, second = asyncio.run(soak(embedded, tmp_path / "run", trials=80, every=40))
+    assert second.descriptors <= first.descriptors + 3
+    assert second.threads <= first.threads + 3
+    assert second.files == first.files

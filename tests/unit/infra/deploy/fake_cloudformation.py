@@ -23,6 +23,8 @@ OUTPUTS = {
     "WorkersNamespace": "w",
     "EnvironmentsRepositoryUri": "r",
     "ClusterName": NAME,
+    "ClusterEndpoint": "https://cluster.example",
+    "ClusterCertificateAuthority": "",
 }
 
 

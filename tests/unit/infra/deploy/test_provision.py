@@ -16,6 +16,8 @@ from harbor_aws.infra.deploy.provision import Deployment, Provisioner
 from harbor_aws.infra.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harbor_aws.infra.deploy.stacks import Change
     from harbor_aws.infra.stack import Stack
 
@@ -29,7 +31,7 @@ class RecordingObjects:
     def __init__(self) -> None:
         self.applied: list[str] = []
 
-    def apply(self, stack: Stack) -> None:
+    def apply(self, stack: Stack, outputs: Mapping[str, str]) -> None:
         self.applied.append(stack.name)
 
     def remove(self, stack: Stack) -> None: ...

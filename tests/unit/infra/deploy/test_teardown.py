@@ -17,6 +17,8 @@ from harbor_aws.infra.errors import PermanentError, TransientError, UsageError
 from harbor_aws.infra.queues import QueueCounts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harbor_aws.infra.deploy.teardown import Losses
     from harbor_aws.infra.stack import Stack
 
@@ -63,7 +65,7 @@ class Bench:
         self.memory = Memory()
         self.asked: list[Losses] = []
 
-    def apply(self, stack: Stack) -> None: ...
+    def apply(self, stack: Stack, outputs: Mapping[str, str]) -> None: ...
 
     def remove(self, stack: Stack) -> None:
         self.fake.calls.append(f"remove what is in {stack.cluster_name}")

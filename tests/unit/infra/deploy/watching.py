@@ -17,6 +17,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.begun: list[str] = []
+        self.waited: list[str] = []
         self.seen: list[Progress] = []
         self.failures: list[tuple[str, str | None]] = []
 
@@ -25,6 +26,9 @@ class Memory:
 
     def progressed(self, now: Progress) -> None:
         self.seen.append(now)
+
+    def waits(self, what: str) -> None:
+        self.waited.append(what)
 
     def failed(self, event: StackEvent, advice: str | None) -> None:
         self.failures.append((event.resource, advice))
