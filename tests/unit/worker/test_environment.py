@@ -112,6 +112,19 @@ async def test_a_start_that_is_cancelled_says_what_held_the_pod_up(
     assert message in str(failure)
 
 
+async def test_nothing_is_asked_of_a_pod_that_never_ran(
+    environment: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes, tmp_path: Path
+) -> None:
+    """Harbor wants the logs of an environment that did not start: it hears at once why there are none."""
+    starting = asyncio.create_task(environment.start(force_build=False))
+    await until(lambda: bool(kubernetes.pods))
+    await cancelled(starting)
+    with pytest.raises(PodStartError) as told:
+        await environment.download_dir("/logs/agent", tmp_path)
+    assert attempt.failures == [told.value]
+    assert "EXEC" not in environment._running_attempt.pods.cluster.requests
+
+
 async def test_a_command_that_is_cancelled_and_ended_is_no_failure(
     started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes
 ) -> None:

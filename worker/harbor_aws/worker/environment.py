@@ -87,6 +87,7 @@ class FargateEnvironment(BaseEnvironment):
         self._attempt = current_attempt.get()
         self._is_standalone = self._attempt is None
         self._pod: Pod | None = None
+        self._start_failure: InfrastructureError | None = None
         self._pod_name: str | None = None
         self._image_user: str | None = None
         self._is_restricted = restricted
@@ -154,6 +155,7 @@ class FargateEnvironment(BaseEnvironment):
             )
             self._pod_name = request.owner.pod_name
             attempt.pod_names.append(self._pod_name)
+            self._start_failure = None
             self._pod = await attempt.pods.create(request)
             await self._wait_until_running(self._pod, attempt)
             await self._make_directories()
@@ -171,7 +173,7 @@ class FargateEnvironment(BaseEnvironment):
             elif name is not None:
                 self.logger.warning("Pod %s is left as asked for, until its deadline.", name)
         finally:
-            self._pod = self._pod_name = None
+            self._pod = self._pod_name = self._start_failure = None
             if self._is_standalone:
                 self._attempt = None
                 await standalone.leave()
@@ -313,8 +315,15 @@ class FargateEnvironment(BaseEnvironment):
         """Harbor's own time-out for a start cancels it, and would hide why the pod did not start."""
         clock = asyncio.get_running_loop().time
         began = clock()
-        with self._recorded_if_cancelled(lambda: not_started(pod, after_seconds=clock() - began)):
+        try:
             await attempt.pods.wait_until_running(pod, timeout_seconds=attempt.settings.pod_start_timeout_seconds)
+        except InfrastructureError as error:
+            self._start_failure = error
+            raise
+        except asyncio.CancelledError:
+            self._start_failure = not_started(pod, after_seconds=clock() - began)
+            self._record(self._start_failure)
+            raise
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
@@ -398,6 +407,8 @@ class FargateEnvironment(BaseEnvironment):
     def _running_pod(self) -> Pod:
         if self._pod is None:
             raise RuntimeError("The environment is not started.")
+        if self._start_failure is not None:  # Harbor asks for the logs of a pod that never ran, too
+            raise self._start_failure
         return self._pod
 
     @property
