@@ -117,7 +117,8 @@ class AwsProxy:
         status, headers, answer = await self._answer(call, request)
         if isinstance(misfortune, Twice):
             await self._repeat(call, request, answer)
-        self._record(call, status, answer, unheard=isinstance(misfortune, LoseAnswer))
+        is_gone = request.transport is None or request.transport.is_closing()
+        self._record(call, status, answer, unheard=is_gone or isinstance(misfortune, LoseAnswer))
         if isinstance(misfortune, LoseAnswer):
             await asyncio.sleep(misfortune.seconds)
             return _cut(request)

@@ -33,12 +33,18 @@ class Kind(StrEnum):
     POD_GONE = "pod gone"
     STARTED = "started"
     """A worker process was started."""
+    THAWED = "thawed"
+    """A worker process that was frozen runs again."""
     TOLD = "told"
     """A worker process was told to end."""
     ENDED = "ended"
     """A worker process ended; ``note`` says how."""
     FAULT = "fault"
     """Something was broken on purpose; ``note`` says what, and ``actor`` whose it was, if one worker's."""
+
+
+FROZEN = "worker frozen"
+"""Begins the note of the fault that a worker stands still from then on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.chaos.jobs.events import Kind
+from tests.chaos.jobs.events import FROZEN, Kind
 
 from harbor_aws.infra.stack import stack_file
 
@@ -134,7 +134,7 @@ class Fleet:
 
     def freeze(self, place: Place, seconds: float) -> None:
         """SIGSTOP now, SIGCONT later."""
-        self._history.fault(f"worker frozen for {seconds:.0f} s", actor=place.name)
+        self._history.fault(f"{FROZEN} for {seconds:.0f} s", actor=place.name)
         self._signal(place, signal.SIGSTOP)
         place.thaws = asyncio.create_task(self._thaw(place, seconds))
 
@@ -167,6 +167,7 @@ class Fleet:
     async def _thaw(self, place: Place, seconds: float) -> None:
         await asyncio.sleep(seconds)
         self._signal(place, signal.SIGCONT)
+        self._history.add(Kind.THAWED, actor=place.name)
         place.thaws = None
         if not place.wanted.is_set():
             self._tell_to_end(place)

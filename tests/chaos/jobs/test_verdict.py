@@ -85,6 +85,15 @@ def test_a_message_may_go_to_another_when_its_holder_cannot_keep_it(between: Eve
     assert judge(EXPECTED, WELL, [*STORY[:2], between, *again]).findings == []
 
 
+@pytest.mark.parametrize(
+    "before", [[event(0, Kind.ENDED, note="-9")], [event(0, Kind.FAULT, note="worker frozen for 25 s")]]
+)
+def test_what_the_dead_and_the_frozen_are_given_is_nobodys(before: list[Event]) -> None:
+    """An answer that comes when its worker cannot read it any more."""
+    again = [event(3, Kind.RECEIVED, "w2", receipt="r2"), event(5, Kind.COMMITTED, "w2")]
+    assert judge(EXPECTED, WELL, [event(0, Kind.TOLD), *before, *STORY[:2], *again]).findings == []
+
+
 def test_a_message_may_be_acknowledged_when_the_next_attempt_is_on_its_way() -> None:
     """That is the ending of an attempt which is tried again."""
     history = [*STORY[:2], event(3, Kind.SENT, attempt=2), event(4, Kind.ACKNOWLEDGED, receipt="r1"), STORY[2]]

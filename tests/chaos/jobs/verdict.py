@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.chaos.jobs.events import Event, Kind
+from tests.chaos.jobs.events import FROZEN, Event, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -110,19 +110,25 @@ def _acknowledged_without_ending(history: Iterable[Event]) -> Iterator[str]:
 def _taken_from_the_living(history: Iterable[Event]) -> Iterator[str]:
     """A message that a worker holds comes to nobody else, unless something was done to the worker or its requests."""
     holders: dict[str, Event] = {}
+    unwell: set[str] = set()
     for event in history:
         match event.kind:
             case Kind.RECEIVED if event.note != "echo":
-                holder = holders.get(event.message)
+                holder = holders.pop(event.message, None)
                 if holder is not None and holder.actor != event.actor:
                     seconds = event.at - holder.at
                     yield f"{_name(event.place)} was taken from {holder.actor} after {seconds:.0f} s by {event.actor}"
-                holders[event.message] = event
+                if event.actor not in unwell:  # else the answer was for one who cannot read it
+                    holders[event.message] = event
             case Kind.ACKNOWLEDGED | Kind.SHOWN:
                 if (held := holders.get(event.message)) is not None and held.receipt == event.receipt:
                     del holders[event.message]
             case Kind.FAULT | Kind.ENDED if event.actor:
                 holders = {message: held for message, held in holders.items() if held.actor != event.actor}
+                if event.kind is Kind.ENDED or event.note.startswith(FROZEN):
+                    unwell.add(event.actor)
+            case Kind.STARTED | Kind.THAWED:
+                unwell.discard(event.actor)
 
 
 def _ended_by_themselves(history: Collection[Event]) -> Iterator[str]:
