@@ -64,6 +64,8 @@ class Plan:
     long_freeze_seconds: float = 0.0
     """How long one worker, with trials that run, is frozen from the beginning."""
     away_seconds: float = 30.0
+    receives: int = RECEIVES
+    settle_seconds: float = SETTLE_SECONDS
 
 
 class Scene:
@@ -234,7 +236,7 @@ async def run(ground: Ground, plan: Plan, directory: Path, *, cluster: str) -> R
     """
     began = time.monotonic()
     directory.mkdir(parents=True)
-    async with Scene.set(ground, directory) as scene:
+    async with Scene.set(ground, directory, receives=plan.receives) as scene:
         tasks = make_tasks(directory / "tasks")
         scene.history.fault("a trial that kills its workers")
         scene.history.fault("an image that cannot be pulled")
@@ -261,7 +263,7 @@ async def run(ground: Ground, plan: Plan, directory: Path, *, cluster: str) -> R
         await asyncio.gather(supplying, return_exceptions=True)
         await scene.fleet.until_thawed()
         scene.fleet.scale(MOST_WORKERS)  # each cleans up after its predecessor
-        replayed = await scene.settle()
+        replayed = await scene.settle(plan.settle_seconds)
         ends = await scene.ends()
         return scene.report(ends, seed=plan.seed, cluster=cluster, seconds=time.monotonic() - began, replayed=replayed)
 
