@@ -18,7 +18,7 @@ from tests.unit.worker.trial_fakes import MemoryPods
 from harbor_aws.infra import aws
 from harbor_aws.infra.cluster import AccessRefusedError
 from harbor_aws.infra.deploy import follow
-from harbor_aws.infra.deploy.cluster_objects import NoClusterObjects
+from harbor_aws.infra.deploy.cluster_objects import EksObjects
 from harbor_aws.infra.deploy.parameters import StackOptions
 from harbor_aws.infra.deploy.provision import Provisioner
 from harbor_aws.infra.deploy.stacks import Stacks
@@ -63,6 +63,8 @@ class Silence:
 
     def progressed(self, now: Progress) -> None: ...
 
+    def waits(self, what: str) -> None: ...
+
     def failed(self, event: StackEvent, advice: str | None) -> None: ...
 
 
@@ -82,7 +84,7 @@ def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CallRe
                 zones=lambda: (f"{REGION}a", f"{REGION}b"),
                 watcher=Silence(),
                 agree=lambda _: None,
-                cluster_objects=NoClusterObjects(),
+                cluster_objects=EksObjects(Silence()),
             ).deploy(StackOptions(allow_cidrs=("0.0.0.0/0",)))
             yield recorder
 

@@ -12,12 +12,14 @@ from boto3.exceptions import Boto3Error as TransferManagerError
 from botocore.config import Config
 
 if TYPE_CHECKING:
+    from botocore.awsrequest import AWSRequest
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sts import STSClient
 
 __all__ = [
     "LONG_POLL_SECONDS",
@@ -28,6 +30,7 @@ __all__ = [
     "ec2_client",
     "ecr_client",
     "logs_client",
+    "presigned_identity",
     "s3_client",
     "sqs_client",
 ]
@@ -98,6 +101,28 @@ def ecr_client(account: Account) -> ECRClient:
 
 def logs_client(account: Account) -> CloudWatchLogsClient:
     return _session(account.region, is_emulator=False).client("logs", config=_config(60, 10, DEFAULT_ATTEMPTS))
+
+
+def presigned_identity(*, region: str, cluster: str, valid_seconds: int) -> str:
+    """A URL by which an EKS cluster learns from STS who this is; nobody else's cluster takes it.
+
+    Blocking; without a request of its own, but credentials may have to be renewed.
+    """
+    return _identity_client(region, cluster).generate_presigned_url(
+        "get_caller_identity", ExpiresIn=valid_seconds, HttpMethod="GET"
+    )
+
+
+@cache
+def _identity_client(region: str, cluster: str) -> STSClient:
+    """A client of the region's own STS, whose signatures name the cluster."""
+
+    def name_cluster(request: AWSRequest, **_: object) -> None:
+        request.headers["x-k8s-aws-id"] = cluster
+
+    client = _session(region, is_emulator=False).client("sts", config=_config(60, 10, DEFAULT_ATTEMPTS))
+    client.meta.events.register("before-sign.sts.GetCallerIdentity", name_cluster)
+    return client
 
 
 @cache

@@ -1,6 +1,7 @@
 """The door to Kubernetes: one connection pool to one cluster's API, and the only module that imports ``kubernetes``.
 
-Server, TLS and token come from the official client's configuration (a kubeconfig, or the pod's own service account).
+Server, TLS and token come from the official client's configuration (a kubeconfig, or the pod's own service account), or
+from a stack's outputs and AWS's credentials.
 The requests go through aiohttp as plain JSON: an exec needs its own WebSocket anyway, one pool serves both, and a watch
 of hundreds of pods costs no validation of models that nobody reads.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.sslproto
+import base64
 import json
 import ssl
 from collections import Counter
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
+from harbor_aws.infra.eks import EksToken
 from harbor_aws.infra.errors import InfrastructureError, PermanentError, TransientError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
     from kubernetes.aio.client import Configuration
 
-    from harbor_aws.infra.stack import KubernetesAccess
+    from harbor_aws.infra.stack import EksCluster, KubernetesAccess
 
 Json = dict[str, Any]
 
@@ -365,7 +368,9 @@ async def _load(access: KubernetesAccess) -> tuple[Configuration, ssl.SSLContext
     configuration = Configuration()
     try:
         with _certificate_files_removed():
-            if access.kubeconfig is None:
+            if access.eks is not None:
+                await _configure_for_eks(configuration, access.eks)
+            elif access.kubeconfig is None:
                 kubernetes_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # no types
             else:
                 await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # ships no types
@@ -376,8 +381,22 @@ async def _load(access: KubernetesAccess) -> tuple[Configuration, ssl.SSLContext
                 )
             return configuration, _ssl_context(configuration)
     except Exception as error:  # TypeError: no such file; ValueError, KeyError …: what an exec plugin answers
-        place = access.kubeconfig or "the pod's service account"
+        eks = access.eks and f"AWS's credentials ({access.eks.name} in {access.eks.region})"
+        place = eks or access.kubeconfig or "the pod's service account"
         raise UsageError(f"The cluster cannot be reached by {place}: {error}") from error
+
+
+async def _configure_for_eks(configuration: Configuration, cluster: EksCluster) -> None:
+    """Without a file; the token is made now, so that missing credentials are known before the first request."""
+    token = EksToken(cluster)
+
+    async def put_token(target: Configuration) -> None:
+        target.api_key["BearerToken"] = f"Bearer {await token.current()}"
+
+    configuration.host = cluster.endpoint
+    configuration.ca_cert_data = base64.b64decode(cluster.certificate_authority).decode()
+    configuration.refresh_api_key_hook = put_token  # type: ignore[assignment]  # it is declared by its None alone
+    await put_token(configuration)
 
 
 @contextmanager

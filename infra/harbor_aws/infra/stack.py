@@ -11,13 +11,30 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harbor_aws.infra.errors import UsageError
 
 
+class EksCluster(BaseModel):
+    """An EKS cluster's API, to whom AWS's own credentials are the way in."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    region: str
+    endpoint: str
+    """URL of the API server."""
+    certificate_authority: str
+    """Who signed the server's certificate: PEM in base64, as EKS says it."""
+
+
 class KubernetesAccess(BaseModel):
     """How to reach a cluster's API, and where in it to work."""
 
     model_config = ConfigDict(frozen=True)
 
     kubeconfig: Path | None = None
-    """A kubeconfig file; ``None`` means the service account of the pod that the process runs in."""
+    """A kubeconfig file."""
+
+    eks: EksCluster | None = None
+    """A cluster that is reached without one. With neither it is the one of the pod that the process runs in, by its
+    service account."""
 
     context: str | None = None
     """The kubeconfig's context; ``None`` means its current one."""

@@ -10,12 +10,15 @@ from rich.console import Console
 
 from harbor_aws.infra.deploy.events import Progress, StackEvent
 from harbor_aws.infra.deploy.follow import InterruptedWatchError
+from harbor_aws.infra.deploy.provision import Deployment
 from harbor_aws.infra.deploy.stacks import Change
 from harbor_aws.infra.deploy.teardown import Losses
 from harbor_aws.infra.errors import UsageError
 from harbor_aws.infra.queues import QueueCounts
+from harbor_aws.infra.stack import Stack
 from harbor_aws.producer.cli import deploy_view
 from harbor_aws.producer.cli.app import load_command
+from harbor_aws.producer.cli.deploy import image_lines
 from harbor_aws.producer.cli.deploy_view import Display, changes_view, costs_as_json, costs_view, progress_line
 from harbor_aws.producer.cli.destroy import loss_lines
 from harbor_aws.producer.cli.errors import INTERRUPTED, exit_code
@@ -87,11 +90,35 @@ def test_losses() -> None:
     assert list(loss_lines(Losses(trials=None, dead_letters=0, buckets=()))) == []
 
 
+def test_the_image_is_pushed_by_hand() -> None:
+    """The commands that do it; where there is no cluster there is nothing to push it for."""
+    stack = Stack(
+        name="team", region="eu-west-1", queue_url="q", dead_letter_queue_url="d", bucket="b", cluster_name="team"
+    )
+    outputs = {"WorkerRepositoryUri": "1.dkr.ecr.eu-west-1.amazonaws.com/team/worker"}
+    lines = image_lines(Deployment(stack=stack, outputs=outputs, changes=None))
+    assert "--region eu-west-1 | docker login -u AWS --password-stdin 1.dkr.ecr.eu-west-1.amazonaws.com" in lines[1]
+    assert lines[2].strip().startswith("docker push 1.dkr.ecr.eu-west-1.amazonaws.com/team/worker:")
+    without = stack.model_copy(update={"cluster_name": None})
+    assert image_lines(Deployment(stack=without, outputs=outputs, changes=None)) == []
+
+
+def test_waiting_without_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is waited for gets a line now and then, and not one for every look."""
+    monkeypatch.setattr(deploy_view, "notes", Console(stderr=True, width=200))
+    with Display() as display:
+        display.began("Draining the workers")
+        display.waits("2 workers still drain")
+        monkeypatch.setattr(deploy_view, "LINE_SECONDS", 0.0)
+        display.waits("1 workers still drain")
+    assert capsys.readouterr().err.splitlines() == ["Draining the workers", "1 workers still drain"]
+
+
 @pytest.mark.parametrize("command", ["deploy", "destroy"])
 def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """As every command's."""
     with pytest.raises(SystemExit) as ended:
-        load_command(command, place=f"harbor_aws.producer.cli.{command}:{command}")(["--help"])
+        load_command(command)(["--help"])
     assert ended.value.code == 0
     assert f"harbor-aws {command} --stack team" in capsys.readouterr().out
 

@@ -2,6 +2,6 @@
 
 ``template.yaml`` is the stack. ``parameters``, ``prices``, ``steps``, ``events`` and ``advice`` are pure; ``stacks`` is
 the door to CloudFormation, ``zones`` the one to EC2, ``leftovers`` the one to what use leaves behind; ``provision`` and
-``teardown`` put them together. What is inside of the cluster is somebody else's: ``cluster_objects`` says where that
-comes in.
+``teardown`` put them together. What is inside of the cluster is not CloudFormation's: ``manifests`` says what that is
+(pure), ``apply`` and ``removal`` make and remove it, ``cluster_objects`` is where that comes in.
 """

@@ -1,28 +1,68 @@
-"""Where what is inside of the cluster comes in: that which CloudFormation cannot make."""
+"""What is inside of a stack's cluster: that which CloudFormation cannot make."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from harbor_aws.infra.cluster import Cluster
+from harbor_aws.infra.deploy.apply import apply_objects
+from harbor_aws.infra.deploy.manifests import manifests
+from harbor_aws.infra.deploy.manifests.plan import plan_from_outputs
+from harbor_aws.infra.deploy.removal import remove_objects
+from harbor_aws.infra.errors import PermanentError
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harbor_aws.infra.deploy.follow import Watcher
     from harbor_aws.infra.stack import Stack
 
 
 class ClusterObjects(Protocol):
-    """A stack's Kubernetes objects: namespaces, service accounts, RBAC, quota, the workers' Deployment and so on."""
+    """A stack's Kubernetes objects: namespaces, service account, RBAC, quota, the workers' Deployment and so on."""
 
-    def apply(self, stack: Stack) -> None:
+    def apply(self, stack: Stack, outputs: Mapping[str, str]) -> None:
         """Make them, or make them as they should be. Called after the stack is as it should be, changed or not."""
         ...
 
     def remove(self, stack: Stack) -> None:
-        """Drain the workers, delete all pods and wait for their network interfaces. Called before the stack goes."""
+        """Drain the workers and delete everything. Called before the stack goes, while it has a cluster."""
         ...
 
 
-class NoClusterObjects:
-    """Leaves the cluster empty."""
+class EksObjects:
+    """Those of a deployed stack. Blocking. A stack without a cluster, which an emulated one is, has none."""
 
-    def apply(self, stack: Stack) -> None: ...
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
 
-    def remove(self, stack: Stack) -> None: ...
+    def apply(self, stack: Stack, outputs: Mapping[str, str]) -> None:
+        """Make them, or make them as they should be; how many workers there are stays as it is.
+
+        Raises:
+            PermanentError: the cluster does not know a kind of object, or refuses one.
+            AccessRefusedError: it does not take these credentials.
+            TransientError: it does not answer.
+            UsageError: it cannot be reached as the stack says.
+        """
+        if stack.cluster_name is None:
+            self._watcher.began("This CloudFormation is an emulator's: there is no cluster, and nothing to make in one")
+            return
+        self._watcher.began(f"Making what is inside of the cluster {stack.cluster_name}")
+        unknown = asyncio.run(_apply(stack, outputs))
+        if unknown:
+            raise PermanentError(
+                f"The cluster {stack.cluster_name} does not know {', '.join(unknown)}, which every EKS cluster does; "
+                "all else was made. Look at the cluster's version, then run the command again."
+            )
+
+    def remove(self, stack: Stack) -> None:
+        """Drain the workers, delete all pods and wait until they are gone, then delete the rest."""
+        if stack.cluster_name is not None:
+            asyncio.run(remove_objects(stack, watcher=self._watcher))
+
+
+async def _apply(stack: Stack, outputs: Mapping[str, str]) -> tuple[str, ...]:
+    async with Cluster.open(stack.workers) as cluster:
+        return await apply_objects(cluster, manifests(plan_from_outputs(stack, outputs)))

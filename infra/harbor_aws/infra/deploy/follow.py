@@ -33,6 +33,10 @@ class Watcher(Protocol):
         """Called after every look, whether anything changed or not."""
         ...
 
+    def waits(self, what: str) -> None:
+        """Something is still waited for, in words such as ``3 workers still drain``. Called after every look."""
+        ...
+
     def failed(self, event: StackEvent, advice: str | None) -> None:
         """A resource failed by itself. Called once, as soon as it is seen."""
         ...

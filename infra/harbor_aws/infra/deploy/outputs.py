@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from harbor_aws.infra.aws import Account, configured_region
 from harbor_aws.infra.deploy.stacks import Stacks
 from harbor_aws.infra.errors import UsageError
-from harbor_aws.infra.stack import KubernetesAccess, Stack
+from harbor_aws.infra.stack import EksCluster, KubernetesAccess, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,14 +49,15 @@ def stack_from_outputs(name: str, *, region: str, outputs: Mapping[str, str]) ->
         UsageError: some are missing: another version deployed the stack.
     """
     try:
+        cluster = _cluster(region, outputs)
         return Stack(
             name=name,
             region=region,
             queue_url=outputs["QueueUrl"],
             dead_letter_queue_url=outputs["DeadLetterQueueUrl"],
             bucket=outputs["BucketName"],
-            trials=KubernetesAccess(namespace=outputs["TrialsNamespace"]),
-            workers=KubernetesAccess(namespace=outputs["WorkersNamespace"]),
+            trials=KubernetesAccess(eks=cluster, namespace=outputs["TrialsNamespace"]),
+            workers=KubernetesAccess(eks=cluster, namespace=outputs["WorkersNamespace"]),
             image_repository=outputs["EnvironmentsRepositoryUri"],
             cluster_name=outputs.get("ClusterName"),
         )
@@ -65,3 +66,15 @@ def stack_from_outputs(name: str, *, region: str, outputs: Mapping[str, str]) ->
             f"The stack {name!r} has no output {error}: another version of harbor-aws deployed it. "
             f"`harbor-aws deploy --stack {name}` brings it up to date."
         ) from None
+
+
+def _cluster(region: str, outputs: Mapping[str, str]) -> EksCluster | None:
+    """The stack's cluster; an emulated one has none."""
+    if "ClusterName" not in outputs:
+        return None
+    return EksCluster(
+        name=outputs["ClusterName"],
+        region=region,
+        endpoint=outputs["ClusterEndpoint"],
+        certificate_authority=outputs["ClusterCertificateAuthority"],
+    )

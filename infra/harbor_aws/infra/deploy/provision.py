@@ -82,7 +82,7 @@ class Provisioner:
         if deployed is None:
             raise PermanentError(f"The stack {self._name!r} is gone: somebody else deletes it.")
         stack = stack_from_outputs(self._name, region=self._region, outputs=deployed.outputs)
-        self._cluster_objects.apply(stack)
+        self._cluster_objects.apply(stack, deployed.outputs)
         return Deployment(stack=stack, outputs=deployed.outputs, changes=changes)
 
     def _at_rest(self, found: StackDescription | None) -> StackDescription | None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from harbor_aws.infra.queues import QueueCounts
     from harbor_aws.infra.stack import Stack
 
+CLUSTER_TYPE = "AWS::EKS::Cluster"
+
 
 @dataclass(frozen=True, slots=True)
 class Losses:
@@ -92,7 +94,7 @@ class Teardown:
         stack = self._whole(found) if found else None
         is_second_try = found is not None and found.status == "DELETE_FAILED"
         self._agree(self._losses(stack, doomed, may_lack_queues=is_second_try, force=force))
-        if stack:
+        if found and stack and self._has_cluster(found):
             self._cluster_objects.remove(stack)
         if found:
             self._delete(found)
@@ -112,6 +114,10 @@ class Teardown:
         if not found.outputs or is_under_way(found.status):
             return None
         return stack_from_outputs(self._name, region=self._region, outputs=found.outputs)
+
+    def _has_cluster(self, found: StackDescription) -> bool:
+        """Whether it is still there: a deletion that broke off may have come beyond it."""
+        return any(kind == CLUSTER_TYPE for _, kind, _ in self._stacks.resources(found.id))
 
     def _losses(self, stack: Stack | None, doomed: tuple[str, ...], *, may_lack_queues: bool, force: bool) -> Losses:
         trials = dead = None

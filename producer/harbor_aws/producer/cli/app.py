@@ -20,6 +20,8 @@ _COMMANDS = {
     "dlq": "harbor_aws.producer.cli.dlq:dlq_app",
     "scale": "harbor_aws.producer.cli.scale:scale",
     "demo": "harbor_aws.producer.cli.demo:demo",
+    "deploy": "harbor_aws.producer.cli.deploy:deploy",
+    "destroy": "harbor_aws.producer.cli.destroy:destroy",
     "local": "harbor_aws.producer.cli.local:local_app",
 }
 """In the order in which ``--help`` lists them."""

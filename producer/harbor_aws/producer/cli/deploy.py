@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harbor_aws.infra.aws import Account
-from harbor_aws.infra.deploy.cluster_objects import NoClusterObjects
+from harbor_aws.infra.deploy.cluster_objects import EksObjects
+from harbor_aws.infra.deploy.manifests.plan import worker_image
 from harbor_aws.infra.deploy.parameters import StackOptions, check_name
 from harbor_aws.infra.deploy.provision import Provisioner
 from harbor_aws.infra.deploy.stacks import Stacks
@@ -115,9 +116,24 @@ def deploy(
             zones=lambda: choose_zones(account),
             watcher=display,
             agree=display.pausing(agree),
-            cluster_objects=NoClusterObjects(),
+            cluster_objects=EksObjects(display),
         ).deploy(options)
     _report(done, region=place, as_json=as_json)
+
+
+def image_lines(done: Deployment) -> list[str]:
+    """What is still to be done by hand before there are workers: nothing builds their image."""
+    if done.stack.cluster_name is None:
+        return []
+    repository = done.outputs["WorkerRepositoryUri"]
+    registry, image = repository.split("/")[0], worker_image(repository)
+    region = done.stack.region
+    return [
+        "Workers need an image with this version of harbor-aws, which nothing builds yet. Build one and push it:",
+        f"  aws ecr get-login-password --region {region} | docker login -u AWS --password-stdin {registry}",
+        f"  docker push {image}",
+        "Then `harbor-aws scale 1` starts a worker.",
+    ]
 
 
 def _report(done: Deployment, *, region: str, as_json: bool) -> None:
@@ -135,5 +151,7 @@ def _report(done: Deployment, *, region: str, as_json: bool) -> None:
     elif done.changes is not None:
         output.print(f"The stack {name} in {region} is deployed.", highlight=False)
         output.print(f"  export HARBOR_AWS_STACK={name} AWS_REGION={region}", highlight=False, soft_wrap=True)
+        for line in image_lines(done):
+            output.print(line, highlight=False, soft_wrap=True)
     else:
         output.print(f"The stack {name} in {region} is as it should be; nothing was changed.", highlight=False)

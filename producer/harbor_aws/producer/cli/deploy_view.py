@@ -128,6 +128,15 @@ class Display:
             self._last_line = (time.monotonic(), now.done)
             _say(line)
 
+    def waits(self, what: str) -> None:
+        if notes.is_terminal:
+            self._status.update(escape(what))
+            return
+        at, done = self._last_line
+        if time.monotonic() - at >= LINE_SECONDS:
+            self._last_line = (time.monotonic(), done)
+            _say(what)
+
     def failed(self, event: StackEvent, advice: str | None) -> None:
         _say(f"Failed: {event.resource} ({event.type}): {event.reason or event.status}")
         if advice:

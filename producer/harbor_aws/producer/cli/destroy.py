@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harbor_aws.infra.aws import Account
-from harbor_aws.infra.deploy.cluster_objects import NoClusterObjects
+from harbor_aws.infra.deploy.cluster_objects import EksObjects
 from harbor_aws.infra.deploy.leftovers import Leftovers
 from harbor_aws.infra.deploy.parameters import check_name
 from harbor_aws.infra.deploy.stacks import Stacks
@@ -68,7 +68,7 @@ def destroy(
             region=place,
             watcher=display,
             agree=display.pausing(agree),
-            cluster_objects=NoClusterObjects(),
+            cluster_objects=EksObjects(display),
         ).destroy(delete_results=delete_results, force=force)
     _report(name, place, remains, as_json=as_json)
     if remains and remains.left:

@@ -135,6 +135,15 @@ def test_a_deletion_that_fails() -> None:
     assert bench.destroy(delete_results=True) == Remains(kept=(), left=())
 
 
+def test_a_cluster_that_is_gone() -> None:
+    """A deletion that broke off after it goes on without asking it anything."""
+    gone = [event_streams.resource(1500, "Cluster", "DELETE_COMPLETE")]
+    past = [*event_streams.CREATION, *gone, *event_streams.DELETION_WITH_PODS_LEFT]
+    bench = Bench(FakeCloudFormation(past, plays=[event_streams.DELETION]))
+    assert bench.destroy() is not None
+    assert bench.fake.calls == ["delete_stack"]
+
+
 def test_a_deletion_under_way_is_taken_up() -> None:
     """Nothing in the cluster can be worked with any more; the rest goes its way."""
     fake = FakeCloudFormation(

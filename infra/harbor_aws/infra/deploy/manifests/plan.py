@@ -1,0 +1,86 @@
+"""What the manifests are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from harbor_aws.infra.errors import UsageError
+from harbor_aws.infra.labels import stack_labels
+from harbor_aws.infra.stack import KubernetesAccess
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harbor_aws.infra.stack import Stack
+
+DRAIN_SECONDS = 600
+"""How long a deployed worker that is told to end lets its trials go on. Longer than elsewhere: Fargate's patches come
+unasked, and a trial that is handed back begins anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterPlan:
+    """A stack, and what its template's outputs say beyond that."""
+
+    stack: Stack
+    worker_image: str
+    worker_role_arn: str
+    """The IAM role of the workers' service account."""
+    trials_security_group: str
+    log_group: str
+    """Where the pods' output goes."""
+    max_vcpus: int
+    """vCPUs of trials at once."""
+    drain_seconds: int = DRAIN_SECONDS
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of every object."""
+        return stack_labels(self.stack.name)
+
+    @property
+    def trials_namespace(self) -> str:
+        return self.stack.trials.namespace
+
+    @property
+    def workers_namespace(self) -> str:
+        return self.stack.workers.namespace
+
+    @property
+    def workers_stack(self) -> Stack:
+        """The stack as a worker has it, who reaches the cluster by its service account."""
+        return self.stack.model_copy(
+            update={
+                "trials": KubernetesAccess(namespace=self.trials_namespace),
+                "workers": KubernetesAccess(namespace=self.workers_namespace),
+            }
+        )
+
+
+def plan_from_outputs(stack: Stack, outputs: Mapping[str, str]) -> ClusterPlan:
+    """What the template's outputs say.
+
+    Raises:
+        UsageError: some are missing: another version deployed the stack.
+    """
+    try:
+        return ClusterPlan(
+            stack=stack,
+            worker_image=worker_image(outputs["WorkerRepositoryUri"]),
+            worker_role_arn=outputs["WorkerRoleArn"],
+            trials_security_group=outputs["TrialsSecurityGroupId"],
+            log_group=outputs["PodsLogGroupName"],
+            max_vcpus=int(outputs["MaxVcpus"]),
+        )
+    except KeyError as error:
+        raise UsageError(
+            f"The stack {stack.name!r} has no output {error}: another version of harbor-aws deployed it. "
+            f"`harbor-aws deploy --stack {stack.name}` brings it up to date."
+        ) from None
+
+
+def worker_image(repository: str) -> str:
+    """The image of workers that fit this version. Its repository lets nobody move a tag."""
+    return f"{repository}:{version('harbor-aws')}"
