@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 from aiohttp import web
-from tests.chaos.jobs.calls import Call, meaning
+from tests.chaos.jobs.calls import Call, meaning, same_queue
 from tests.chaos.jobs.events import Kind
 from tests.chaos.jobs.misfortunes import Delay, LoseAnswer, LoseRequest, Refuse, Twice, calm
 from yarl import URL
@@ -104,7 +104,9 @@ class AwsProxy:
         actor = self._actors[request.transport.get_extra_info("sockname")[1]]
         call = Call.of(actor, request.method, request.path_qs, request.headers, await request.read())
         misfortune = self.weather(call)
-        if misfortune is not None and not (isinstance(misfortune, Twice) and not _can_be_twice(call)):
+        if isinstance(misfortune, Twice) and not self._can_be_twice(call):
+            misfortune = None
+        if misfortune is not None:
             harmed = "" if isinstance(misfortune, Twice) else actor  # what comes twice harms nobody's lease
             self._history.fault(_name(misfortune, call), actor=harmed)
         match misfortune:
@@ -153,6 +155,14 @@ class AwsProxy:
                 kept["Content-Length"] = answer.headers["Content-Length"]
             return answer.status, kept, await answer.read()
 
+    def _can_be_twice(self, call: Call) -> bool:
+        """Of the dead letters the history has nothing that a second receiver could be told by."""
+        match call.operation:
+            case "ReceiveMessage":
+                return not same_queue(call.fields["QueueUrl"], self.dead_letter_queue_url)
+            case operation:
+                return operation in ("SendMessage", "SendMessageBatch")
+
     async def _repeat(self, call: Call, request: web.Request, answer: bytes) -> None:
         """SQS gives a message to two receivers, or has got a message twice."""
         if call.operation == "ReceiveMessage":
@@ -187,10 +197,6 @@ class AwsProxy:
             elif receipt:
                 fields = {**self._receipts.get(receipt, {}), **fields}
             self._history.add(kind, actor=call.actor, **fields)
-
-
-def _can_be_twice(call: Call) -> bool:
-    return call.operation in ("ReceiveMessage", "SendMessage", "SendMessageBatch")
 
 
 def _name(misfortune: Misfortune, call: Call) -> str:

@@ -103,7 +103,7 @@ def _json_within(body: bytes) -> Fields:
 
 def _of_sqs(call: Call, answer: Fields, *, dead_letter_queue_url: str) -> Iterator[Happened]:
     asked = call.fields
-    to_dead_letters = _same_queue(asked.get("QueueUrl", ""), dead_letter_queue_url)
+    to_dead_letters = same_queue(asked.get("QueueUrl", ""), dead_letter_queue_url)
     match call.operation:
         case "SendMessage" | "SendMessageBatch":
             taken = {entry["Id"]: entry["MessageId"] for entry in answer.get("Successful", [])}
@@ -128,6 +128,6 @@ def _of_sqs(call: Call, answer: Fields, *, dead_letter_queue_url: str) -> Iterat
                     yield Happened(Kind.EXTENDED, {"receipt": entry["ReceiptHandle"]})
 
 
-def _same_queue(url: str, other: str) -> bool:
+def same_queue(url: str, other: str) -> bool:
     """By name: the host of a queue's URL differs by the way to it."""
     return bool(url) and url.rpartition("/")[2] == other.rpartition("/")[2]

@@ -62,6 +62,7 @@ def test_a_trial_that_must_die_is_well_only_as_its_dead_letter() -> None:
         ([*STORY[:2], STORY[3]], "lost", "acknowledged without an ending"),
         ([*STORY, event(7, Kind.COMMITTED, "w2")], "doubled", "committed 2 times"),
         ([*STORY[:2], event(3, Kind.RECEIVED, "w2", receipt="r2"), *STORY[2:]], "doubled", "was taken from w1"),
+        ([*STORY[:2], event(3, Kind.RECEIVED, receipt="r2"), *STORY[2:]], "doubled", "was taken from w1"),
         ([*STORY, event(7, Kind.ENDED, note="0")], "wrong", "ended with 0"),
         ([*STORY, event(7, Kind.TOLD), event(8, Kind.ENDED, note="-6")], "wrong", "ended with -6"),
     ],

@@ -108,21 +108,23 @@ def _acknowledged_without_ending(history: Iterable[Event]) -> Iterator[str]:
 
 
 def _taken_from_the_living(history: Iterable[Event]) -> Iterator[str]:
-    """A message that a worker holds comes to nobody else, unless something was done to the worker or its requests."""
+    """A message that a worker holds comes to nobody, itself included, unless something was done to it or its requests.
+
+    An old receipt may show a message again that another one has by now, when giving it back was tried twice.
+    """
     holders: dict[str, Event] = {}
     unwell: set[str] = set()
     for event in history:
         match event.kind:
             case Kind.RECEIVED if event.note != "echo":
                 holder = holders.pop(event.message, None)
-                if holder is not None and holder.actor != event.actor:
+                if holder is not None:
                     seconds = event.at - holder.at
                     yield f"{_name(event.place)} was taken from {holder.actor} after {seconds:.0f} s by {event.actor}"
                 if event.actor not in unwell:  # else the answer was for one who cannot read it
                     holders[event.message] = event
             case Kind.ACKNOWLEDGED | Kind.SHOWN:
-                if (held := holders.get(event.message)) is not None and held.receipt == event.receipt:
-                    del holders[event.message]
+                holders.pop(event.message, None)
             case Kind.FAULT | Kind.ENDED if event.actor:
                 holders = {message: held for message, held in holders.items() if held.actor != event.actor}
                 if event.kind is Kind.ENDED or event.note.startswith(FROZEN):
