@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from uuid import uuid4
 from tests.chaos.jobs.workload import NOWHERE
 from tests.integration.embedded_kubernetes import embedded_kubernetes
 
+from harbor_aws.infra.cluster import Cluster, ObjectNotFoundError
 from harbor_aws.infra.stack import KubernetesAccess
 
 if TYPE_CHECKING:
@@ -48,9 +50,13 @@ def embedded_ground(directory: Path) -> Iterator[Ground]:
 
 @contextmanager
 def real_ground(kubeconfig: Path) -> Iterator[Ground]:
-    """moto, and a cluster that is there already."""
+    """moto, and a cluster that is there already, in which nothing is left."""
+    access = _namespace(kubeconfig)
     with moto() as aws:
-        yield Ground(aws, _namespace(kubeconfig), lambda: None)
+        try:
+            yield Ground(aws, access, lambda: None)
+        finally:
+            asyncio.run(_remove(access))
 
 
 @contextmanager
@@ -70,6 +76,12 @@ def moto() -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
+
+
+async def _remove(access: KubernetesAccess) -> None:
+    async with Cluster.open(access) as cluster:
+        with suppress(ObjectNotFoundError):
+            await cluster.request("DELETE", f"/api/v1/namespaces/{access.namespace}")
 
 
 def _namespace(kubeconfig: Path) -> KubernetesAccess:
