@@ -248,9 +248,11 @@ def receive_all(queue: Queue) -> list[str]:
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
-    """``harbor-aws dlq`` as a process of its own."""
+    """``harbor-aws dlq`` as a process of its own, which heeds Ctrl-C wherever the tests are run."""
     program = "from harbor_aws.producer.cli import main; main()"
-    return subprocess.Popen([sys.executable, "-c", program, "dlq", *arguments], stderr=subprocess.DEVNULL)
+    heed = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    command = [sys.executable, "-c", program, "dlq", *arguments]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=heed)
 
 
 @pytest.mark.root

@@ -36,7 +36,6 @@ RESTART_SECONDS = 1.0
 
 SETTINGS = {
     "STACK": STACK,
-    "SLOTS": SLOTS,
     "VISIBILITY_TIMEOUT_SECONDS": VISIBILITY_SECONDS,
     "LEASE_INTERVAL_SECONDS": LEASE_SECONDS,
     "DRAIN_SECONDS": 5,
@@ -77,8 +76,9 @@ class Place:
 class Fleet:
     """Make it with :meth:`open`."""
 
-    def __init__(self, places: Sequence[Place], history: History, *, without: str | None) -> None:
+    def __init__(self, places: Sequence[Place], history: History, *, slots: int, without: str | None) -> None:
         self.places = list(places)
+        self._slots = slots
         self._history = history
         self._without = ["--without", without] if without else []
         self._keepers: list[asyncio.Task[None]] = []
@@ -86,16 +86,17 @@ class Fleet:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, stacks: Mapping[str, Stack], history: History, *, directory: Path, without: str | None
+        cls, stacks: Mapping[str, Stack], history: History, *, directory: Path, slots: int, without: str | None
     ) -> AsyncIterator[Self]:
         """Places for workers, for the length of an ``async with``; none has one yet.
 
         Args:
             stacks: what the worker of each place takes for its stack.
+            slots: trials that a worker runs at once.
             without: what the workers do without; see :mod:`tests.chaos.jobs.worker`.
         """
         places = [_make_place(directory / name, stack) for name, stack in stacks.items()]
-        fleet = cls(places, history, without=without)
+        fleet = cls(places, history, slots=slots, without=without)
         fleet._keepers = [asyncio.create_task(fleet._keep(place)) for place in places]
         try:
             yield fleet
@@ -178,7 +179,7 @@ class Fleet:
             command: list[str | Path] = [sys.executable, "-m", MODULE, "--clock", place.clock, *self._without]
             with place.log.open("ab") as log:
                 place.process = await asyncio.create_subprocess_exec(
-                    *command, env=_environment(place), cwd=ROOT, stdout=log, stderr=log
+                    *command, env=_environment(place, slots=self._slots), cwd=ROOT, stdout=log, stderr=log
                 )
             self._history.add(Kind.STARTED, actor=place.name)
             code = await place.process.wait()
@@ -207,10 +208,11 @@ def _make_place(directory: Path, stack: Stack) -> Place:
     return place
 
 
-def _environment(place: Place) -> dict[str, str]:
+def _environment(place: Place, *, slots: int) -> dict[str, str]:
     return {
         **os.environ,
         **{f"HARBOR_AWS_{name}": str(value) for name, value in SETTINGS.items()},
+        "HARBOR_AWS_SLOTS": str(slots),
         "XDG_STATE_HOME": str(place.directory / "state"),
         "TMPDIR": str(place.disk),
     }

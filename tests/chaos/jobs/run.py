@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tests.chaos.jobs.aws_proxy import AwsProxy
 from tests.chaos.jobs.deeds import MOST_WORKERS, WORKERS, Field, do_all
 from tests.chaos.jobs.events import Kind
-from tests.chaos.jobs.fleet import PRESENCE_SECONDS, STACK, Fleet
+from tests.chaos.jobs.fleet import PRESENCE_SECONDS, SLOTS, STACK, Fleet
 from tests.chaos.jobs.history import History
 from tests.chaos.jobs.operator import Operator
 from tests.chaos.jobs.pods import Pods
@@ -65,6 +65,7 @@ class Plan:
     """How long one worker, with trials that run, is frozen from the beginning."""
     away_seconds: float = 30.0
     receives: int = RECEIVES
+    slots: int = SLOTS
     settle_seconds: float = SETTLE_SECONDS
 
 
@@ -85,13 +86,20 @@ class Scene:
     @classmethod
     @asynccontextmanager
     async def set(
-        cls, ground: Ground, directory: Path, *, without: str | None = None, receives: int = RECEIVES
+        cls,
+        ground: Ground,
+        directory: Path,
+        *,
+        without: str | None = None,
+        receives: int = RECEIVES,
+        slots: int = SLOTS,
     ) -> AsyncIterator[Scene]:
         """Everything is there, and no worker runs yet.
 
         Args:
             without: what the workers do without; see :mod:`tests.chaos.jobs.worker`.
             receives: see :data:`RECEIVES`.
+            slots: trials that a worker runs at once.
         """
         history = History(directory / "history.jsonl")
         async with (
@@ -106,7 +114,9 @@ class Scene:
             ways = {name: await aws.way_for(name) for name in (*PLACES, "producer")}
             stacks = {name: stack.model_copy(update={"endpoint_url": way}) for name, way in ways.items()}
             operator = Operator(stacks.pop("producer"), directory=directory / "operator")
-            async with Fleet.open(stacks, history, directory=directory / "workers", without=without) as fleet:
+            async with Fleet.open(
+                stacks, history, directory=directory / "workers", slots=slots, without=without
+            ) as fleet:
                 scene = cls(stack, history, fleet, pods, operator)
                 scene.aws, scene.kubernetes = aws, kubernetes
                 try:
@@ -236,7 +246,7 @@ async def run(ground: Ground, plan: Plan, directory: Path, *, cluster: str) -> R
     """
     began = time.monotonic()
     directory.mkdir(parents=True)
-    async with Scene.set(ground, directory, receives=plan.receives) as scene:
+    async with Scene.set(ground, directory, receives=plan.receives, slots=plan.slots) as scene:
         tasks = make_tasks(directory / "tasks")
         scene.history.fault("a trial that kills its workers")
         scene.history.fault("an image that cannot be pulled")
