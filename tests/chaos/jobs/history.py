@@ -5,22 +5,31 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from tests.chaos.jobs.events import Event, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
 class History:
-    """Appended to from one event loop."""
+    """Appended to from one event loop. Make it with :meth:`open`."""
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w")
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
         self._began = time.monotonic()
         self.events: list[Event] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path) -> AsyncIterator[Self]:
+        """A new history, in a file for the length of an ``async with``."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            yield cls(file)
 
     def add(self, kind: Kind, **fields: Any) -> Event:
         """Something happened just now."""
@@ -37,6 +46,3 @@ class History:
     def faults(self) -> dict[str, int]:
         """How often each kind of fault happened."""
         return dict(sorted(Counter(event.note for event in self.events if event.kind is Kind.FAULT).items()))
-
-    def close(self) -> None:
-        self._file.close()

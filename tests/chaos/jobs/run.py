@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.chaos.jobs.aws_proxy import AwsProxy
@@ -69,19 +69,18 @@ class Plan:
     settle_seconds: float = SETTLE_SECONDS
 
 
+@dataclass
 class Scene:
-    """A stack with its workers, its operator and its breakers. Make it with :meth:`set`."""
+    """A stack with its workers, its operator and what can be broken. Make it with :meth:`set`."""
 
-    def __init__(self, stack: Stack, history: History, fleet: Fleet, pods: Pods, operator: Operator) -> None:
-        self.stack = stack
-        self.history = history
-        self.fleet = fleet
-        self.pods = pods
-        self.operator = operator
-        self.aws: AwsProxy
-        self.kubernetes: ChaosProxy
-        self._store = ObjectStore.of(stack)
-        self._expected: dict[str, Callable[[str], Expected]] = {}
+    stack: Stack
+    history: History
+    fleet: Fleet
+    pods: Pods
+    aws: AwsProxy
+    kubernetes: ChaosProxy
+    operator: Operator
+    _expected: dict[str, Callable[[str], Expected]] = field(default_factory=dict)
 
     @classmethod
     @asynccontextmanager
@@ -101,8 +100,8 @@ class Scene:
             receives: see :data:`RECEIVES`.
             slots: trials that a worker runs at once.
         """
-        history = History(directory / "history.jsonl")
         async with (
+            History.open(directory / "history.jsonl") as history,
             AwsProxy.open(ground.aws, history) as aws,
             ChaosProxy.open(ground.access, kubeconfig=directory / "kubeconfig") as kubernetes,
             Pods.open(ground.access, history) as pods,
@@ -117,12 +116,7 @@ class Scene:
             async with Fleet.open(
                 stacks, history, directory=directory / "workers", slots=slots, without=without
             ) as fleet:
-                scene = cls(stack, history, fleet, pods, operator)
-                scene.aws, scene.kubernetes = aws, kubernetes
-                try:
-                    yield scene
-                finally:
-                    history.close()
+                yield cls(stack, history, fleet, pods, aws, kubernetes, operator)
 
     async def enqueue(
         self,
@@ -212,11 +206,16 @@ class Scene:
             findings=verdict.findings,
         )
 
+    @property
+    def _store(self) -> ObjectStore:
+        return ObjectStore.of(self.stack)
+
     def _rewards(self) -> dict[Trial, float | None]:
         rewards: dict[Trial, float | None] = {}
+        store = self._store
         for job in self._expected:
-            for row in self._store.list(results_prefix(job)):
-                result = CommittedResult.model_validate_json(self._store.get(row.key) or b"")
+            for row in store.list(results_prefix(job)):
+                result = CommittedResult.model_validate_json(store.get(row.key) or b"")
                 rewards[job, trial_of(row.key)] = (result.rewards or {}).get("reward")
         return rewards
 
@@ -255,7 +254,7 @@ async def run(ground: Ground, plan: Plan, directory: Path, *, cluster: str) -> R
         await scene.enqueue(nowhere, "nowhere", expected=dies_of("PodStartError"), attempts=2)
         await scene.enqueue(tasks, "job-1", expected=rewarded, repeats=plan.repeats)
         scene.fleet.scale(WORKERS)
-        field = Field(
+        harmed = Field(
             fleet=scene.fleet,
             pods=scene.pods,
             aws=scene.aws,
@@ -266,9 +265,9 @@ async def run(ground: Ground, plan: Plan, directory: Path, *, cluster: str) -> R
             away_seconds=plan.away_seconds,
         )
         supplying = asyncio.create_task(_supply(scene, tasks, plan))
-        if plan.long_freeze_seconds and (place := await field.worker_in("agent")):
+        if plan.long_freeze_seconds and (place := await harmed.worker_in("agent")):
             scene.fleet.freeze(place, plan.long_freeze_seconds)
-        await do_all(field, seconds=plan.seconds)
+        await do_all(harmed, seconds=plan.seconds)
         supplying.cancel()
         await asyncio.gather(supplying, return_exceptions=True)
         await scene.fleet.until_thawed()

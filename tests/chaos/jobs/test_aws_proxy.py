@@ -59,13 +59,11 @@ def moto() -> Iterator[str]:
 
 @asynccontextmanager
 async def scene(moto: str, directory: Path) -> AsyncIterator[Scene]:
-    history = History(directory / "history")
-    async with AwsProxy.open(moto, history) as proxy:
+    async with History.open(directory / "history") as history, AwsProxy.open(moto, history) as proxy:
         stack = make_stack(moto, kubeconfig=directory / "none")
         proxy.dead_letter_queue_url = stack.dead_letter_queue_url
         ways = [await proxy.way_for(name) for name in ("w1", "w2")]
         yield Scene(stack, ways, proxy, history)
-    history.close()
 
 
 def on(operation: str, misfortune: Misfortune, *, times: int = 1000) -> Weather:
