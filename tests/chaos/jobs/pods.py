@@ -27,8 +27,8 @@ Json = dict[str, Any]
 EXHAUST = "echo 1000 > /proc/1/oom_score_adj; head -c 4G /dev/zero | tail -c 4G"
 """Takes memory without end, and sees to it that the kernel takes the container's first process for that."""
 
-_EXHAUST_SECONDS = 20
-_EXHAUSTED = 4
+_EXHAUST_SECONDS = 60
+_ONE_SECONDS = 15
 
 
 class Pods:
@@ -82,13 +82,22 @@ class Pods:
 
     async def exhaust(self, draw: random.Random) -> None:
         """Make a running pod use up its memory; another one, if its trial was over before that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_EXHAUST_SECONDS):
+                while not await self._one_is_exhausted(draw):
+                    await asyncio.sleep(0.5)
+
+    async def _one_is_exhausted(self, draw: random.Random) -> bool:
         running = self.running()
-        for name in draw.sample(running, min(_EXHAUSTED, len(running))):
-            with suppress(InfrastructureError):
-                await self._exhaust(name)
-                if await self._was_killed(name):
-                    self._history.fault("pod out of memory")
-                    return
+        if not running:
+            return False
+        name = draw.choice(running)
+        with suppress(InfrastructureError):
+            await self._exhaust(name)
+        if await self._was_killed(name):
+            self._history.fault("pod out of memory")
+            return True
+        return False
 
     async def _exhaust(self, name: str) -> None:
         words = [("command", word) for word in ("sh", "-c", EXHAUST)]
@@ -99,7 +108,7 @@ class Pods:
             heartbeat_seconds=None,
         )
         with suppress(TimeoutError):
-            async with asyncio.timeout(_EXHAUST_SECONDS):
+            async with asyncio.timeout(_ONE_SECONDS):
                 while not (await socket.receive()).type.name.startswith("CLOS"):
                     pass
         await socket.close()

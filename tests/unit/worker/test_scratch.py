@@ -135,7 +135,7 @@ def test_nobody_elses_directory_is_touched(parent: Path, tmp_path: Path) -> None
 
 def test_a_place_that_is_not_there_is_the_users(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said in a line, which names what to set."""
-    monkeypatch.setattr(tempfile, "tempdir", str(parent / "missing"))
+    monkeypatch.setenv("TMPDIR", str(parent / "missing"))
     with pytest.raises(UsageError, match="TMPDIR"), own_scratch():
         pass
 
@@ -149,3 +149,15 @@ def tell(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
     process.stdin.write("go\n")
     process.stdin.flush()
+
+
+def test_a_place_that_is_full_is_cleaned_and_kept_to(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tempfile would go elsewhere then, and leave what fills the place."""
+    (parent / f"{PREFIX}abandoned").mkdir()
+    elsewhere = parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    with own_scratch() as directory:
+        assert directory.parent == parent
+        assert sorted(path.name for path in parent.iterdir()) == sorted(["elsewhere", directory.name])
+    assert list(elsewhere.iterdir()) == []

@@ -38,7 +38,8 @@ def own_scratch() -> Iterator[Path]:
         UsageError: there is no place for it.
     """
     try:
-        parent = Path(tempfile.gettempdir())
+        # Asked first, tempfile would go elsewhere when TMPDIR is full, of what is about to be removed for instance.
+        parent = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
         _remove_abandoned(parent)
         directory, lock = _make(parent)
     except OSError as error:
