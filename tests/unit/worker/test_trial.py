@@ -205,6 +205,21 @@ async def test_a_result_that_cannot_be_written_is_a_dead_letter_in_the_end(bench
     assert bench.result is None
 
 
+async def test_a_result_that_was_written_without_an_answer_gets_no_letter(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store says that it failed, and has the result: that is the trial's one ending."""
+
+    def write_and_fail(key: str, body: bytes) -> bool:
+        bench.store.put(key, body)
+        raise PermanentError("no answer")
+
+    monkeypatch.setattr(bench.store, "put_if_absent", write_and_fail)
+    await bench.run(bench.delivery(receive_count=UNRECORDED_RECEIVES))
+    assert bench.result is not None
+    assert bench.dead_letters.sent == []
+
+
 async def test_an_agents_timeout_after_an_outage_is_none(bench: Bench) -> None:
     """A worker that was frozen while the agent ran does not know what the agent would have done in its time."""
     bench.agent_seconds = 0.3

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -216,6 +216,9 @@ class TrialRunner:
         except HarborAwsError as error:
             if delivery.receive_count < UNRECORDED_RECEIVES:
                 raise
+            with suppress(HarborAwsError):  # the write may have been done, and not have been answered
+                if await record.is_committed():
+                    return
             attempt.failures.append(error)
             reason = f"What became of the attempt cannot be written: {error}"
             await self._bury(delivery, attempt, record, DeadLetter(type(error).__name__, reason), logs=None)
