@@ -1,7 +1,6 @@
-"""The door to Kubernetes: one connection pool to one cluster's API, and the only module that imports ``kubernetes``.
+"""The door to Kubernetes: one connection pool to one cluster's API.
 
-Server, TLS and token come from the official client's configuration (a kubeconfig, or the pod's own service account), or
-from a stack's outputs and AWS's credentials.
+Server, TLS and token come from :mod:`harbor_aws.infra.cluster_login`.
 The requests go through aiohttp as plain JSON: an exec needs its own WebSocket anyway, one pool serves both, and a watch
 of hundreds of pods costs no validation of models that nobody reads.
 """
@@ -10,18 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.sslproto
-import base64
 import json
-import ssl
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from harbor_aws.infra.eks import EksToken
+from harbor_aws.infra.cluster_login import log_in
 from harbor_aws.infra.errors import InfrastructureError, PermanentError, TransientError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
 
     from kubernetes.aio.client import Configuration
 
-    from harbor_aws.infra.stack import EksCluster, KubernetesAccess
+    from harbor_aws.infra.stack import KubernetesAccess
 
 Json = dict[str, Any]
 
@@ -114,7 +110,7 @@ class Cluster:
         Raises:
             UsageError: there is no such kubeconfig, or it cannot be used.
         """
-        configuration, tls = await _load(access)
+        configuration, tls = await log_in(access)
         connector = aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=60)
         async with aiohttp.ClientSession(connector=connector) as session:
             cluster = cls(access, configuration, session)
@@ -335,7 +331,7 @@ class Cluster:
             headers = await self._authorization()
             if headers == refused:
                 try:
-                    self._configuration, _ = await _load(self._access)
+                    self._configuration, _ = await log_in(self._access)
                 except UsageError as error:
                     raise TransientError(f"The cluster's credentials cannot be renewed: {error}") from error
                 headers = await self._authorization()
@@ -353,79 +349,6 @@ async def _close(websocket: aiohttp.ClientWebSocketResponse) -> None:
     with suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(_CLOSE_SECONDS):
             await websocket.close()
-
-
-async def _load(access: KubernetesAccess) -> tuple[Configuration, ssl.SSLContext]:
-    """Server and token, and the certificates; made together, since certificates are in files for this moment only.
-
-    Raises:
-        UsageError: there is no such kubeconfig, or it cannot be used.
-    """
-    # Importing the client takes a second, which commands that never reach the cluster are spared.
-    from kubernetes.aio import config as kubernetes_config
-    from kubernetes.aio.client import Configuration
-
-    configuration = Configuration()
-    try:
-        with _certificate_files_removed():
-            if access.eks is not None:
-                await _configure_for_eks(configuration, access.eks)
-            elif access.kubeconfig is None:
-                kubernetes_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # no types
-            else:
-                await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # ships no types
-                    config_file=str(access.kubeconfig),
-                    context=access.context,
-                    client_configuration=configuration,
-                    persist_config=False,
-                )
-            return configuration, _ssl_context(configuration)
-    except Exception as error:  # TypeError: no such file; ValueError, KeyError …: what an exec plugin answers
-        eks = access.eks and f"AWS's credentials ({access.eks.name} in {access.eks.region})"
-        place = eks or access.kubeconfig or "the pod's service account"
-        raise UsageError(f"The cluster cannot be reached by {place}: {error}") from error
-
-
-async def _configure_for_eks(configuration: Configuration, cluster: EksCluster) -> None:
-    """Without a file; the token is made now, so that missing credentials are known before the first request."""
-    token = EksToken(cluster)
-
-    async def put_token(target: Configuration) -> None:
-        target.api_key["BearerToken"] = f"Bearer {await token.current()}"
-
-    configuration.host = cluster.endpoint
-    configuration.ca_cert_data = base64.b64decode(cluster.certificate_authority).decode()
-    configuration.refresh_api_key_hook = put_token  # type: ignore[assignment]  # it is declared by its None alone
-    await put_token(configuration)
-
-
-@contextmanager
-def _certificate_files_removed() -> Iterator[None]:
-    """Remove the files that the official client writes meanwhile, and what it remembers of them.
-
-    It writes what a kubeconfig or a plugin says of certificates and keys to the directory of temporary files, for
-    OpenSSL to read. It leaves them there for the process's next load and removes them at a regular exit, so a killed
-    process leaves them (``_temp_files`` in its ``config/kube_config.py``).
-    """
-    from kubernetes.aio.config import kube_config
-
-    files: dict[str, str] = getattr(kube_config, "_temp_files", {})  # private: no reason to refuse a newer client
-    before = set(files)
-    try:
-        yield
-    finally:
-        for content in files.keys() - before:
-            Path(files.pop(content)).unlink(missing_ok=True)
-
-
-def _ssl_context(configuration: Configuration) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data)
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 async def _persistently[T](once: Callable[[], Awaitable[T]], *, place: str, patience_seconds: float) -> T:
