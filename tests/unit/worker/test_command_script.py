@@ -227,6 +227,25 @@ def test_a_command_is_ended_by_its_id(pod: Pod) -> None:
     close(leader)
 
 
+@pytest.mark.root
+def test_a_shell_that_is_ended_does_not_go_on_with_its_next_line(pod: Pod, tmp_path: Path) -> None:
+    """Parents are told to end before their children, though a child has the pid that is listed first."""
+    text = "echo 9999 >/proc/sys/kernel/ns_last_pid; echo begun; sleep 300; echo unreachable"
+    (tmp_path / "start").write_bytes(pod.here(pod.start(text)))
+    _, _, end, *arguments = end_argv(pod.command_id)
+    slow_kill = 'kill() { how=$1; shift; for told; do command kill "$how" "$told"; sleep 0.3; done; }\n'
+    (tmp_path / "end").write_text(slow_kill + pod.here(end.encode()).decode())
+    both = f"""
+        {pod.shell} <{tmp_path}/start >/dev/null 2>&1 &
+        until grep -q begun {pod.directory}/{pod.command_id}.out; do sleep 0.1; done 2>/dev/null
+        {pod.shell} {tmp_path}/end {" ".join(arguments[1:])}
+        wait
+    """
+    own_pids = [shutil.which("unshare") or "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    subprocess.run([*own_pids, pod.shell, "-c", both], timeout=30, check=True, env=pod.env)
+    assert "unreachable" not in (pod.directory / f"{pod.command_id}.out").read_text()
+
+
 def test_a_command_that_was_ended_before_it_began_never_begins(pod: Pod, tmp_path: Path) -> None:
     """A start that comes late, behind the end, runs nothing."""
     assert pod.end() == 0

@@ -15,6 +15,9 @@ KILL_GRACE_SECONDS = 2
 # what runs the command, which is above it or leads the session, and what takes in its output; they still write down
 # what was printed and the exit code. A process that made a session of its own and gave itself to pid 1 is a daemon,
 # meant to outlive its command.
+#
+# In which order: parents before children, as they were found. A shell that outlived what it waits for, if only for a
+# moment, would go on with its next line.
 END = (
     f"""{CLAIM}
 exec 2>/dev/null
@@ -99,11 +102,14 @@ adopt() {
   done
 }
 alive() {
-  living=
+  living= there=" "
   set -- $table
   while [ $# -gt 0 ]; do
-    case $doomed in *" $1 "*) living="$living $1" ;; esac
+    there="$there$1 "
     shift 3
+  done
+  for p in $doomed; do
+    case $there in *" $p "*) living="$living $p" ;; esac
   done
 }
 find_all() { look; descend; spare; adopt; descend; alive; }
