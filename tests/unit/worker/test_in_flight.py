@@ -32,11 +32,11 @@ def test_a_trial_is_known_by_job_and_name() -> None:
     in_flight = InFlight(slots=2)
     first = held("a")
     in_flight.add(first)
-    assert in_flight.has_trial(held("b").delivery)
-    assert not in_flight.has_trial(held("b", job="other").delivery)
-    assert not in_flight.has_trial(held("b", trial="other").delivery)
+    assert in_flight.of_trial(held("b").delivery) is first
+    assert in_flight.of_trial(held("b", job="other").delivery) is None
+    assert in_flight.of_trial(held("b", trial="other").delivery) is None
     in_flight.remove(first)
-    assert not in_flight.has_trial(held("b").delivery)
+    assert in_flight.of_trial(held("b").delivery) is None
 
 
 def test_closed_it_only_shrinks() -> None:

@@ -16,7 +16,7 @@ from harbor_aws.infra.queues import Queue
 from harbor_aws.producer.celery_message import encode
 from harbor_aws.producer.message import TrialMessage
 from harbor_aws.worker import inbox as inbox_module
-from harbor_aws.worker.in_flight import InFlight
+from harbor_aws.worker.in_flight import CancelReason, InFlight
 from harbor_aws.worker.inbox import Inbox
 from harbor_aws.worker.intake import Intake, duplicate_seconds
 from harbor_aws.worker.lease import MAX_HOLD_SECONDS
@@ -147,6 +147,25 @@ def test_a_trial_that_runs_here_is_not_taken_again(client: SQSClient, monkeypatc
     bench.in_flight.remove(taken[0])
     bench.send(body("twice"))
     assert len(bench.intake.take(0.1)) == 1
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_trial_that_lost_its_lease_is_soon_taken_again(
+    client: SQSClient, monkeypatch: pytest.MonkeyPatch, *, is_told: bool
+) -> None:
+    """Its message is not put off as long as beside one that keeps its lease, whether the loss was noticed or not."""
+    bench = Bench(client)
+    hidden: list[int] = []
+    monkeypatch.setattr(bench.inbox, "hide", lambda _receipt, *, seconds: hidden.append(seconds))
+    bench.send(body("frozen"))
+    (held,) = bench.intake.take(0.1)
+    if is_told:
+        held.cancelled = CancelReason.LEASE_LOST
+    else:
+        held.extended_at -= 120
+    bench.send(body("frozen"))
+    assert bench.intake.take(0.1) == []
+    assert hidden == [20]
 
 
 def test_a_duplicate_outlasts_the_longest_trial() -> None:

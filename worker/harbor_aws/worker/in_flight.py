@@ -87,10 +87,11 @@ class InFlight:
             self._held[held.receipt] = held
             return True
 
-    def has_trial(self, delivery: Delivery) -> bool:
-        """Whether a delivery of the same job and trial is held."""
+    def of_trial(self, delivery: Delivery) -> HeldDelivery | None:
+        """The held delivery of the same job and trial, if there is one."""
         trial = (delivery.message.job, delivery.message.trial)
-        return any((held.delivery.message.job, held.delivery.message.trial) == trial for held in self.snapshot())
+        same = (held for held in self.snapshot() if (held.delivery.message.job, held.delivery.message.trial) == trial)
+        return next(same, None)
 
     def find(self, receipt: str) -> HeldDelivery | None:
         return self._held.get(receipt)

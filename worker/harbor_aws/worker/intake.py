@@ -11,7 +11,7 @@ from harbor_aws.infra.errors import HarborAwsError, TransientError
 from harbor_aws.infra.queues import OutgoingMessage
 from harbor_aws.producer.celery_message import UndecodableMessageError, decode
 from harbor_aws.worker.delivery import Delivery
-from harbor_aws.worker.in_flight import HeldDelivery
+from harbor_aws.worker.in_flight import CancelReason, HeldDelivery
 from harbor_aws.worker.inbox import POLL_SECONDS
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ _DUPLICATE_SECONDS = 60
 
 _MAX_DUPLICATE_SECONDS = 3600
 """The most of that: the receives that SQS allows a message (20) then outlast the longest trial (12 h)."""
+
+_LAPSED_SECONDS = 20
+"""How long a message stays hidden whose trial still runs in this process, but has lost its lease, as after a time in
+which the process was frozen: it is being cancelled, and this message may be all that is left of it."""
 
 _STOPPING_SECONDS = 0.1
 """Between two looks of Celery's loop while a worker that takes nothing more waits for its trials."""
@@ -92,8 +96,8 @@ class Intake:
             except UndecodableMessageError as error:
                 undecodable.append((message, error))
                 continue
-            if self._in_flight.has_trial(delivery):
-                self._put_off(message, delivery)
+            if running := self._in_flight.of_trial(delivery):
+                self._put_off(message, running)
                 continue
             held = HeldDelivery(delivery, message.receipt, received_at=held_since, extended_at=held_since)
             if self._in_flight.add(held):
@@ -104,19 +108,20 @@ class Intake:
             self._quarantine(message, flaw)
         return taken
 
-    def _put_off(self, message: ReceivedMessage, delivery: Delivery) -> None:
+    def _put_off(self, message: ReceivedMessage, running: HeldDelivery) -> None:
         """Two attempts at one trial in one process would delete each other's pods. The message is not dropped, since
         the one that runs may still come to nothing; if it comes to an ending, this one will find that."""
-        trial = delivery.message.trial
-        seconds = duplicate_seconds(message.receive_count)
+        has_lapsed = time.monotonic() - running.extended_at >= self._visibility_timeout_seconds
+        is_ending = has_lapsed or running.cancelled is CancelReason.LEASE_LOST
+        seconds = _LAPSED_SECONDS if is_ending else duplicate_seconds(message.receive_count)
         logger.info(
-            "Another message of %s/%s, which runs here already, was put off for %d s.",
-            delivery.message.job, trial, seconds, extra={"action": "put_off_duplicate"},
+            "Another message of %s, which runs here already, was put off for %d s.",
+            running.name, seconds, extra={"action": "put_off_duplicate"},
         )  # fmt: skip
         try:
             self._inbox.hide(message.receipt, seconds=seconds)
         except TransientError as error:
-            logger.warning("A second message of %s was not put off; it comes back by itself: %s", trial, error)
+            logger.warning("A second message of %s was not put off; it comes back by itself: %s", running.name, error)
 
     def _release(self, message: ReceivedMessage) -> None:
         """A last poll brought a message after this worker was told to stop."""
