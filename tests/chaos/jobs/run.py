@@ -46,7 +46,7 @@ ORACLE = ("-a", "oracle")
 POISON = ("--agent-import-path", IMPORT_PATH)
 
 SETTLE_SECONDS = 420.0
-"""How long trials may take to their endings once nothing is broken any more."""
+"""How long nothing may happen while trials are on their way, once nothing is broken any more."""
 
 _EMPTY = QueueCounts(visible=0, in_flight=0, delayed=0)
 _CLEAN_SECONDS = PRESENCE_SECONDS + 30.0
@@ -66,7 +66,6 @@ class Plan:
     away_seconds: float = 30.0
     receives: int = RECEIVES
     slots: int = SLOTS
-    settle_seconds: float = SETTLE_SECONDS
 
 
 @dataclass
@@ -145,7 +144,7 @@ class Scene:
     async def settle(self, seconds: float = SETTLE_SECONDS) -> int:
         """Wait for all endings; dead letters that no trial should be are put back. How many those were."""
         replayed = 0
-        while await self._until(self._queue_is_empty, seconds):
+        while await self._until(self._queue_is_empty, seconds, or_events=True):
             unjust = [
                 letter
                 for letter in await self.operator.letters()
@@ -228,9 +227,14 @@ class Scene:
     async def _has_just_the_living(self) -> bool:
         return len(await self.pods.left()) == len(self.fleet.running())
 
-    async def _until(self, condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
+    async def _until(
+        self, condition: Callable[[], Awaitable[bool]], seconds: float, *, or_events: bool = False
+    ) -> bool:
+        """Wait so long for a condition; with ``or_events`` since the last event of the history."""
+        deadline, seen = time.monotonic() + seconds, len(self.history.events)
         while not await condition():
+            if or_events and len(self.history.events) > seen:
+                deadline, seen = time.monotonic() + seconds, len(self.history.events)
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(1)
@@ -272,7 +276,7 @@ async def run(ground: Ground, plan: Plan, directory: Path, *, cluster: str) -> R
         await asyncio.gather(supplying, return_exceptions=True)
         await scene.fleet.until_thawed()
         scene.fleet.scale(MOST_WORKERS)  # each cleans up after its predecessor
-        replayed = await scene.settle(plan.settle_seconds)
+        replayed = await scene.settle()
         ends = await scene.ends()
         return scene.report(ends, seed=plan.seed, cluster=cluster, seconds=time.monotonic() - began, replayed=replayed)
 

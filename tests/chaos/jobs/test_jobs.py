@@ -65,7 +65,7 @@ def test_jobs_survive_everything(embedded: Ground, tmp_path: Path, pytestconfig:
 @pytest.mark.timeout(1500)
 def test_jobs_survive_everything_on_a_real_cluster(real: Ground, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     """The same where pods are containers, one or two at a time: most wait for room."""
-    plan = Plan(seed=SEED, seconds=60, repeats=4, long_freeze_seconds=60, receives=5, slots=2, settle_seconds=900)
+    plan = Plan(seed=SEED, seconds=60, repeats=4, long_freeze_seconds=60, receives=5, slots=2)
     report = asyncio.run(run(real, plan, tmp_path / "run", cluster="real"))
     finish(report, pytestconfig.rootpath / "build" / "chaos-real.json")
 
