@@ -40,7 +40,8 @@ audit: $(STAMP) ## known vulnerabilities of what is pinned
 
 requirements: ## compile the pinned versions anew
 	$(BIN)/uv pip compile -q --universal --no-emit-index-url --no-annotate --extra dev --python-version 3.12 --upgrade -o requirements-dev.txt pyproject.toml
-	sed -i '/^#/d' requirements-dev.txt
+	$(BIN)/uv pip compile -q --universal --no-emit-index-url --no-annotate --python-version 3.12 -c requirements-dev.txt -o docker/requirements.txt pyproject.toml
+	sed -i '/^#/d' requirements-dev.txt docker/requirements.txt
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -73,6 +73,7 @@ def test_a_stack_is_made_and_found_again(bench: Bench) -> None:
     assert bench.status() is None
     made = bench.json("deploy", *ANYWHERE, "--max-vcpus", "512", "--yes")
     assert (made["stack"], made["region"], made["outputs"]["MaxVcpus"]) == ("harbor-aws", REGION, "512")
+    assert (made["worker_image"], made["is_image_new"]) == (None, False)  # there is no cluster to run it
     stack = load_stack("harbor-aws")
     assert (stack.trials.namespace, stack.workers.namespace) == ("harbor-aws-trials", "harbor-aws")
     Queue.trials(stack).send([OutgoingMessage("hello")])
@@ -96,6 +97,15 @@ def test_a_second_deploy_changes_what_changed(bench: Bench) -> None:
     (stack,) = bench.client.describe_stacks(StackName="harbor-aws")["Stacks"]
     parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
     assert (parameters["MaxVcpus"], parameters["PublicAccessCidrs"]) == ("64", "0.0.0.0/0")
+
+
+def test_an_image_of_the_users_own_stays(bench: Bench) -> None:
+    """It is an output, which the workers' Deployment is made from, until it is taken back."""
+    own = "registry.example/mine:1"
+    assert "WorkerImage" not in bench.json("deploy", *ANYWHERE, "--yes")["outputs"]
+    assert bench.json("deploy", "--worker-image", own, "--yes")["outputs"]["WorkerImage"] == own
+    assert bench.json("deploy", "--max-vcpus", "64", "--yes")["outputs"]["WorkerImage"] == own
+    assert "WorkerImage" not in bench.json("deploy", "--worker-image", "", "--yes")["outputs"]
 
 
 def test_a_deploy_that_broke_off_is_taken_up(bench: Bench) -> None:
@@ -135,6 +145,8 @@ def test_a_strangers_stack_is_left_alone(bench: Bench) -> None:
         ([*ANYWHERE, "--stack", "local", "--yes"], "cannot be called 'local'"),
         ([*ANYWHERE, "--stack", "My_Stack", "--yes"], "cannot be a stack's name"),
         ([*ANYWHERE, "--budget-usd-per-month", "100", "--yes"], "say where to with --alert-email"),
+        ([*ANYWHERE, "--keda-manifest", "/nowhere/keda.yaml", "--yes"], "/nowhere/keda.yaml cannot be read"),
+        ([*ANYWHERE, "--keda-manifest", "k.yaml", "--no-autoscaling", "--yes"], "say one of them"),
     ],
 )
 def test_what_makes_no_sense_is_said_first(bench: Bench, arguments: list[str], message: str) -> None:

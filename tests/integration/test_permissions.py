@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import boto3
 import pytest
 from botocore.exceptions import ConnectionClosedError
+from cfnlint.decode import decode_str
 from tests.integration.aws_calls import CallRecorder, Need, grants, recorded_calls, refused, unused
 from tests.integration.moto_account import UNKNOWN_TO_MOTO, moto_account, use_account
 from tests.integration.moto_stack import REGION
@@ -22,6 +23,8 @@ from harbor_aws.infra.deploy.cluster_objects import EksObjects
 from harbor_aws.infra.deploy.parameters import StackOptions
 from harbor_aws.infra.deploy.provision import Provisioner
 from harbor_aws.infra.deploy.stacks import Stacks
+from harbor_aws.infra.deploy.template import template_body
+from harbor_aws.infra.deploy.worker_image import BuiltImages
 from harbor_aws.infra.errors import TransientError
 from harbor_aws.infra.layout import PLAN_NAME, attempt_key, bundle_key, job_key, result_key
 from harbor_aws.infra.objects import ObjectStore
@@ -84,6 +87,7 @@ def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CallRe
                 zones=lambda: (f"{REGION}a", f"{REGION}b"),
                 watcher=Silence(),
                 agree=lambda _: None,
+                worker_images=BuiltImages(aws.Account(REGION), watcher=Silence()),
                 cluster_objects=EksObjects(Silence()),
             ).deploy(StackOptions(allow_cidrs=("0.0.0.0/0",)))
             yield recorder
@@ -173,6 +177,20 @@ def test_a_producer_may_do_what_it_does(
     with recorder.recording():
         break_off_an_upload(stack, bundle_key("0" * 64), tmp_path)
     check(recorder, "ProducerPolicy")
+
+
+def test_keda_may_do_what_it_says_it_does() -> None:
+    """Its calls are its own and are not recorded: its scaler of SQS asks for this one, of the queue that it is told.
+
+    https://keda.sh/docs/2.20/authentication-providers/aws/#using-keda-role-to-access-infrastructure
+    """
+    document, _ = decode_str(template_body(has_budget=True))
+    role = dict(document or {})["Resources"]["KedaRole"]["Properties"]
+    assert "ManagedPolicyArns" not in role
+    (granted,) = role["Policies"]
+    (statement,) = granted["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Action"]) == ("Allow", "sqs:GetQueueAttributes")
+    assert statement["Resource"] == {"Fn::GetAtt": ["TrialsQueue", "Arn"]}
 
 
 def plan(stack: Stack, directory: Path) -> None:

@@ -24,6 +24,16 @@ DEFAULT_CPU_MILLIS = 1000
 DEFAULT_MEMORY_MIB = 2048
 """Memory of a task that does not say how much it needs."""
 
+LAUNCHES_PER_SECOND = 20
+"""Pods that an account launches a second in a region, for as long as it likes.
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/throttling.html"""
+
+LAUNCH_BURST = 20
+"""Pods that an account without ECS launches at once after a pause; same source. One with ECS launches 100."""
+
+KUBELET_PORT = 10250
+"""The kubelet's own, on the very address of the pod: nothing in the pod can listen on it."""
+
 _GIB_BY_CPU_MILLIS: dict[int, tuple[float, ...]] = {
     250: (0.5, 1, 2),
     500: (1, 2, 3, 4),

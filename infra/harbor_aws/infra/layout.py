@@ -14,6 +14,11 @@ def bundle_key(digest: str) -> str:
     return f"tasks/sha256/{digest}.tar.zst"
 
 
+def worker_context_key(digest: str) -> str:
+    """What the workers' image is built from, ``digest`` being the SHA-256 (hex) of the tar inside."""
+    return f"images/worker/sha256/{digest}.tar.gz"
+
+
 def job_prefix(job: str) -> str:
     return f"jobs/{job}/"
 

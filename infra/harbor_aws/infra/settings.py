@@ -46,3 +46,9 @@ class Settings(BaseSettings):
 
     pod_start_timeout_seconds: float = Field(default=600, gt=0)
     """How long a pod may take from creation until its container runs."""
+
+    pod_launches_per_second: float = Field(default=0, ge=0)
+    """Pods that all workers together launch a second; each keeps to its share. 0 for as many as anybody likes."""
+
+    pod_launch_burst: float = Field(default=1, ge=1)
+    """Pods that all workers together may launch at once after a pause; for a worker at least one."""

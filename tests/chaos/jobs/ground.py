@@ -60,20 +60,20 @@ def real_ground(kubeconfig: Path) -> Iterator[Ground]:
 
 
 @contextmanager
-def moto() -> Iterator[str]:
-    """moto's server as a process of its own; its URL."""
+def moto(address: str = "127.0.0.1") -> Iterator[str]:
+    """moto's server as a process of its own, listening on an address of this machine; its URL."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         port: int = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "moto.server", "-H", address, "-p", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             deadline = time.monotonic() + _START_SECONDS
-            while not _listens(port):
+            while not _listens(address, port):
                 assert server.poll() is None, "moto's server ended"
                 assert time.monotonic() < deadline, "moto's server did not start"
                 time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://{address}:{port}"
         finally:
             server.terminate()
 
@@ -88,10 +88,10 @@ def _namespace(kubeconfig: Path) -> KubernetesAccess:
     return KubernetesAccess(kubeconfig=kubeconfig, namespace=f"harbor-aws-chaos-{uuid4().hex[:8]}")
 
 
-def _listens(port: int) -> bool:
+def _listens(address: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
 
 
 def _launcher(state: Path) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
@@ -13,12 +14,13 @@ from harbor_aws.infra.deploy.follow import InterruptedWatchError
 from harbor_aws.infra.deploy.provision import Deployment
 from harbor_aws.infra.deploy.stacks import Change
 from harbor_aws.infra.deploy.teardown import Losses
+from harbor_aws.infra.deploy.worker_image import WorkerImage
 from harbor_aws.infra.errors import UsageError
 from harbor_aws.infra.queues import QueueCounts
 from harbor_aws.infra.stack import Stack
 from harbor_aws.producer.cli import deploy_view
 from harbor_aws.producer.cli.app import load_command
-from harbor_aws.producer.cli.deploy import image_lines
+from harbor_aws.producer.cli.deploy import next_lines
 from harbor_aws.producer.cli.deploy_view import Display, changes_view, costs_as_json, costs_view, progress_line
 from harbor_aws.producer.cli.destroy import loss_lines
 from harbor_aws.producer.cli.errors import INTERRUPTED, exit_code
@@ -49,7 +51,14 @@ def test_a_progress_line() -> None:
 def test_the_bill() -> None:
     """Itemised and added up, with the date of its prices."""
     text = text_of(costs_view("team", "eu-west-1"))
-    for words in ("Idle, a month: $130.82", "$73.00", "NAT gateway", "1,000 trial-hours on top: $55.50", "2026-11-22"):
+    for words in (
+        "Idle, a month: $152.08",
+        "$73.00",
+        "NAT gateway",
+        "1,000 trial-hours on top: $55.50",
+        "Once: $0.05",
+        "2026-11-22",
+    ):
         assert words in text
     idle = costs_as_json()["idle_usd_per_month"]
     assert isinstance(idle, dict)
@@ -90,17 +99,18 @@ def test_losses() -> None:
     assert list(loss_lines(Losses(trials=None, dead_letters=0, buckets=()))) == []
 
 
-def test_the_image_is_pushed_by_hand() -> None:
-    """The commands that do it; where there is no cluster there is nothing to push it for."""
-    stack = Stack(
-        name="team", region="eu-west-1", queue_url="q", dead_letter_queue_url="d", bucket="b", cluster_name="team"
-    )
-    outputs = {"WorkerRepositoryUri": "1.dkr.ecr.eu-west-1.amazonaws.com/team/worker"}
-    lines = image_lines(Deployment(stack=stack, outputs=outputs, changes=None))
-    assert "--region eu-west-1 | docker login -u AWS --password-stdin 1.dkr.ecr.eu-west-1.amazonaws.com" in lines[1]
-    assert lines[2].strip().startswith("docker push 1.dkr.ecr.eu-west-1.amazonaws.com/team/worker:")
-    without = stack.model_copy(update={"cluster_name": None})
-    assert image_lines(Deployment(stack=without, outputs=outputs, changes=None)) == []
+def test_what_to_do_next() -> None:
+    """What the workers run and whether it is new, and how one starts; nothing where there is no cluster."""
+    stack = Stack(name="team", region="eu-west-1", queue_url="q", dead_letter_queue_url="d", bucket="b")
+    done = Deployment(stack=stack, outputs={}, changes=None, worker_image=WorkerImage("workers:1", is_new=True))
+    assert next_lines(done) == [
+        "Its workers run workers:1, which was built for it.",
+        "  `harbor-aws scale 1` starts one.",
+    ]
+    scaled = replace(done, outputs={"KedaRoleArn": "arn"})
+    assert next_lines(scaled)[1] == "  They come and go with the queue; `harbor-aws scale` sets bounds."
+    assert next_lines(replace(done, worker_image=WorkerImage("mine:2", is_new=False)))[0] == "Its workers run mine:2."
+    assert next_lines(replace(done, worker_image=None)) == []
 
 
 def test_waiting_without_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

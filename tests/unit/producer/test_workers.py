@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from harbor_aws.infra.errors import UsageError
 from harbor_aws.infra.stack import WORKER_DEPLOYMENT, KubernetesAccess, Stack
 from harbor_aws.producer import workers
-from harbor_aws.producer.workers import WorkerCount, count_workers, scale_workers
+from harbor_aws.producer.workers import WorkerCount, WorkerScale, count_workers, scale_workers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -76,8 +76,9 @@ async def test_it_waits_until_there_are_exactly_so_many(
     """Up, down and to nothing: the last look has every worker that is wanted ready, and no other."""
     seen: list[WorkerCount] = []
     count = await scale_workers(stack(api[1], tmp_path), wanted, wait=True, on_change=seen.append)
-    assert count == WorkerCount(desired=wanted, ready=wanted, existing=wanted) == seen[-1]
-    assert await count_workers(stack(api[1], tmp_path)) == count
+    there = WorkerCount(desired=wanted, ready=wanted, existing=wanted)
+    assert seen[-1] == await count_workers(stack(api[1], tmp_path)) == there
+    assert count == WorkerScale(**there.model_dump(), autoscaling=None)
 
 
 async def test_it_need_not_wait(api: tuple[DeploymentApi, str], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from harbor_aws.worker.attempt import Attempt, current_attempt
 from harbor_aws.worker.environment import FargateEnvironment
 from harbor_aws.worker.exec import command
 from harbor_aws.worker.exec.stream import StreamCutError
+from harbor_aws.worker.launch_rate import Launches, Turn
 from harbor_aws.worker.pods import PodKeeper
 
 if TYPE_CHECKING:
@@ -275,3 +276,25 @@ def _explains(task: asyncio.Task[Any]) -> bool:
         frames.append(getattr(waiting, "__name__", ""))
         waiting = getattr(waiting, "cr_await", None)
     return "explanation" in frames
+
+
+async def test_no_pod_without_a_turn(
+    environment: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes
+) -> None:
+    """The trial's first pod takes the turn that was reserved for it; another waits for its own."""
+    kubernetes.exec = FakeShell()
+    attempt.pods.launches = Launches(per_second=1 / 3600, burst=1)
+    async with attempt.pods.launches.reserved() as turn:
+        attempt.turn = Turn(is_spent=True)
+        starting = asyncio.create_task(environment.start(force_build=False))
+        await asyncio.sleep(0.3)
+        assert (kubernetes.pods, attempt.pod_names) == ({}, [])
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        attempt.turn = turn
+        starting = asyncio.create_task(environment.start(force_build=False))
+        await until(lambda: bool(kubernetes.pods))
+        assert turn.is_spent
+    kubernetes.run(attempt.pod_names[0])
+    await starting
+    await environment.stop(delete=True)

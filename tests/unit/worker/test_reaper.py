@@ -38,6 +38,7 @@ class Bench:
     faults: Faults
     known: set[str] = field(default_factory=set)
     now: float = 0.0
+    counts: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.reaper = Reaper(
@@ -46,6 +47,7 @@ class Bench:
             worker="me",
             is_known=self.known.__contains__,
             terms=TERMS,
+            on_count=self.counts.append,
             clock=lambda: self.now,
         )
 
@@ -227,3 +229,28 @@ async def test_it_goes_on_after_whatever_went_wrong(
             await asyncio.sleep(0.01)
     running.cancel()
     assert caplog.text.count("Pods without an owner cannot be looked for") == 1
+
+
+async def test_how_many_make_pods_is_told_at_every_look(bench: Bench) -> None:
+    """This process among them, and others' stacks not; the dead no longer once it is certain that they are."""
+    await bench.renew("elsewhere", stack="other")
+    await bench.look("a", "b")
+    await bench.look("a", times=12)
+    assert bench.counts[:2] == [3, 3]
+    assert bench.counts[-1] == 2
+    assert len(bench.counts) == 13
+
+
+async def test_shares_are_known_from_the_first_moment(bench: Bench) -> None:
+    """A reaper that runs looks before it rests for the first time."""
+    await bench.renew("me")
+    await bench.renew("a")
+    running = asyncio.create_task(bench.reaper.run())
+    try:
+        async with asyncio.timeout(GENEROUS_SECONDS):
+            while not bench.counts:
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert bench.counts == [2]

@@ -27,6 +27,7 @@ from harbor_aws.producer.planfile import PlannedTrial, dump_plan
 from harbor_aws.producer.state import Phase, ReplayMarker, TrialState
 from harbor_aws.worker.bundles import BundleCache
 from harbor_aws.worker.delivery import Delivery
+from harbor_aws.worker.launch_rate import Launches
 from harbor_aws.worker.stalls import Stalls
 from harbor_aws.worker.trial import UNRECORDED_RECEIVES, TrialRunner
 
@@ -527,3 +528,32 @@ async def until_agent_runs(bench: Bench) -> None:
     async with asyncio.timeout(20):
         while bench.state is None or bench.state.phase is not Phase.AGENT:
             await asyncio.sleep(0.02)
+
+
+async def test_waiting_to_launch_is_in_no_time_out(bench: Bench) -> None:
+    """Harbor's clocks begin to run when the trial's turn has come: the task allows 0.2 s for its environment."""
+    bench.pods.launches = Launches(per_second=1 / 3600, burst=1)
+    async with bench.pods.launches.reserved():
+        running = asyncio.create_task(bench.run(bench.delivery()))
+        await asyncio.sleep(1)
+        assert bench.state is not None
+        assert (bench.state.phase, bench.result) == (Phase.STARTING, None)
+    async with asyncio.timeout(30):
+        await running
+    assert bench.result is not None
+    assert (bench.result["exception_type"], bench.result["rewards"]) == (None, {"reward": 1.0})
+
+
+async def test_a_drain_while_it_waits_to_launch_hands_it_back(bench: Bench) -> None:
+    """And the turn is another trial's."""
+    bench.pods.launches = Launches(per_second=1 / 3600, burst=1)
+    async with bench.pods.launches.reserved():
+        running = asyncio.create_task(bench.run(bench.delivery()))
+        await asyncio.sleep(0.5)
+        running.cancel("drain")
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert bench.state is not None
+    assert bench.state.phase is Phase.HANDED_BACK
+    async with asyncio.timeout(30), bench.pods.launches.reserved():
+        pass

@@ -17,6 +17,7 @@ from harbor_aws.infra.errors import ExecError, PodGoneError, TransientError
 from harbor_aws.infra.objects import ObjectMissingError
 from harbor_aws.producer.dead_letters.pod_end import ContainerState, PodEnd, PodEvent
 from harbor_aws.worker.attempt import current_attempt
+from harbor_aws.worker.launch_rate import Launches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -259,6 +260,7 @@ class MemoryPods:
     known: set[str] = field(default_factory=set)
     deleted: list[str] = field(default_factory=list)
     leftovers_deleted: int = 0
+    launches: Launches = field(default_factory=Launches)
     api_answers: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:

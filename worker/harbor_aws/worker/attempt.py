@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from harbor_aws.infra.settings import Settings
     from harbor_aws.infra.stack import Stack
     from harbor_aws.producer.dead_letters.pod_end import PodEnd
+    from harbor_aws.worker.launch_rate import Turn
     from harbor_aws.worker.pods import PodKeeper
 
 
@@ -38,6 +39,8 @@ class Attempt:
     """Every infrastructure failure that an environment raised, in order, including those that Harbor swallowed."""
     pod_ends: list[PodEnd] = field(default_factory=list)
     """Once something has failed, the pods as they were when they were deleted."""
+    turn: Turn | None = None
+    """To launch the first pod, reserved before Harbor's clocks began to run."""
     outage_seconds: float = 0.0
     """The longest time for which nothing could be seen of a command in a pod, or in which the worker stood still."""
 

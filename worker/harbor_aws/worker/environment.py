@@ -153,6 +153,7 @@ class FargateEnvironment(BaseEnvironment):
                 storage_mib=self._effective_storage_mb,
                 user=self._pod_user,
             )
+            await attempt.pods.launches.spend(attempt.turn)
             self._pod_name = request.owner.pod_name
             attempt.pod_names.append(self._pod_name)
             self._start_failure = None

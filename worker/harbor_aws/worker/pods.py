@@ -19,6 +19,7 @@ from harbor_aws.infra.errors import (
 )
 from harbor_aws.infra.labels import PREFIX
 from harbor_aws.worker.image_builds import ImageBuilds
+from harbor_aws.worker.launch_rate import Launches
 from harbor_aws.worker.pod_removal import PodRemoval, delete_pod
 from harbor_aws.worker.pod_report import last_events, pod_report, with_events
 from harbor_aws.worker.pod_spec import owner_selector, pod_manifest
@@ -121,20 +122,27 @@ class PodKeeper:
         cluster: the door to the cluster, for exec and transfers.
         worker: this process's name, in its pods' labels.
         images: the images that this process had built.
+        launches: whose turn it is to launch a pod; :meth:`create` itself waits for none.
     """
 
-    def __init__(self, cluster: Cluster, *, worker: str) -> None:
+    def __init__(self, cluster: Cluster, *, worker: str, launches: Launches) -> None:
         self.cluster = cluster
         self.worker = worker
         self.images = ImageBuilds()
+        self.launches = launches
         self._pods: dict[str, Pod] = {}
         self._watch = PodWatch(cluster, worker=worker, pods=self._pods)
         self._removal = PodRemoval(cluster)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, access: KubernetesAccess, *, worker: str) -> AsyncIterator[Self]:
+    async def open(
+        cls, access: KubernetesAccess, *, worker: str, launches: Launches | None = None
+    ) -> AsyncIterator[Self]:
         """Watch for the length of an ``async with``. Pods that are not deleted by then stay.
+
+        Args:
+            launches: whose turn it is to launch a pod; by default everybody's.
 
         Raises:
             UsageError: the kubeconfig cannot be used.
@@ -142,7 +150,7 @@ class PodKeeper:
             PermanentError, AccessRefusedError: the cluster refuses.
         """
         async with Cluster.open(access) as cluster:
-            keeper = cls(cluster, worker=worker)
+            keeper = cls(cluster, worker=worker, launches=launches or Launches())
             version = await keeper._watch.catch_up()
             tasks = [
                 asyncio.create_task(keeper._watch.follow(version), name="harbor-aws pod watch"),

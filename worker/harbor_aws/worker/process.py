@@ -16,6 +16,7 @@ from harbor_aws.infra.queues import Queue
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import load_stack
 from harbor_aws.worker.bundles import BundleCache
+from harbor_aws.worker.launch_rate import Launches
 from harbor_aws.worker.pods import PodKeeper
 from harbor_aws.worker.presence import PresenceTerms, keep_presence, process_name
 from harbor_aws.worker.reaper import reaping
@@ -75,8 +76,9 @@ async def open_trial_runner(stack: Stack, settings: Settings, *, directory: Path
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.slots + 4, "blocking"))
     worker, terms = process_name(), PresenceTerms.of(settings)
     store = ObjectStore.of(stack, connections=settings.slots + 4)
+    launches = Launches(per_second=settings.pod_launches_per_second, burst=settings.pod_launch_burst)
     async with (
-        PodKeeper.open(stack.trials, worker=worker) as pods,
+        PodKeeper.open(stack.trials, worker=worker, launches=launches) as pods,
         keep_presence(pods.cluster, stack=stack.name, worker=worker, terms=terms),
         reaping(pods, stack=stack.name, terms=terms),
         Stalls.watched() as stalls,

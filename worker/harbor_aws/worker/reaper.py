@@ -50,7 +50,14 @@ _PATIENCE_SECONDS = 5.0
 @asynccontextmanager
 async def reaping(pods: PodKeeper, *, stack: str, terms: PresenceTerms) -> AsyncIterator[None]:
     """Reap for the length of an ``async with``."""
-    reaper = Reaper(pods.cluster, stack=stack, worker=pods.worker, is_known=pods.knows, terms=terms)
+    reaper = Reaper(
+        pods.cluster,
+        stack=stack,
+        worker=pods.worker,
+        is_known=pods.knows,
+        terms=terms,
+        on_count=pods.launches.share_among,
+    )
     running = asyncio.create_task(reaper.run(), name="harbor-aws reaper")
     try:
         yield
@@ -66,6 +73,7 @@ class Reaper:
         stack: whose pods these are; others' are never seen.
         worker: this process.
         is_known: whether a pod of this process, by its name, is in use.
+        on_count: told at every look how many owners live, this process among them.
         clock: monotonic, in seconds.
     """
 
@@ -77,6 +85,7 @@ class Reaper:
         worker: str,
         is_known: Callable[[str], bool],
         terms: PresenceTerms,
+        on_count: Callable[[int], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
@@ -84,6 +93,7 @@ class Reaper:
         self._worker = label_value(worker)
         self._is_known = is_known
         self._interval_seconds = terms.interval_seconds
+        self._on_count = on_count
         self._clock = clock
         self._owners = Owners(
             observer=self._worker,
@@ -93,10 +103,9 @@ class Reaper:
         self._suspects: frozenset[str] = frozenset()
 
     async def run(self) -> None:
-        """Look again and again, for ever; a look that fails is a look that was not made."""
+        """Look at once, then again and again, for ever; a look that fails is a look that was not made."""
         failing = False
         while True:
-            await asyncio.sleep(self._interval_seconds * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - no secret
             try:
                 await self.look()
             except Exception as error:  # whatever it is, the next look may work
@@ -111,6 +120,7 @@ class Reaper:
                 failing = True
             else:
                 failing = False
+            await asyncio.sleep(self._interval_seconds * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - no secret
 
     async def look(self) -> list[str]:
         """Look once; the names of the pods that were removed.
@@ -151,6 +161,7 @@ class Reaper:
         )
         presences = [Presence.of(item) for item in answer["items"]]
         self._owners.see(presences, owners=owners, asked_at=asked_at, answered_at=self._clock())
+        self._on_count(len(self._owners.alive()))
 
     def _is_ownerless(self, pod: Json) -> bool:
         owner = _owner(pod)

@@ -190,7 +190,8 @@ class TrialRunner:
                 trial = await make_trial(message, task_directory=task_directory, trials_directory=directory)
                 for event, phase in _PHASES.items():
                     trial.add_hook(event, _reporting(record, phase))
-                await trial.run()
+                async with self._pods.launches.reserved() as attempt.turn:
+                    await trial.run()
                 # What Harbor wrote is what it scrubbed secrets from; what it returns is not.
                 text = await asyncio.to_thread(trial.paths.result_path.read_bytes)
                 return TrialResult.model_validate_json(text)

@@ -42,6 +42,10 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         "Allow iam:CreateServiceLinkedRole to whoever deploys, or have an administrator create the role once.",
     ),
     (
+        r"access entry resource is already in use|AccessEntry.*already",
+        "Who deployed the stack administers it already; name somebody else with --admin, or nobody with --admin ''.",
+    ),
+    (
         r"already exists|AlreadyExists|BucketAlreadyOwnedByYou|must wait 60 seconds",
         "The name is taken, by a stack that is being deleted or by something made by hand: deploy under another name "
         "with --stack, or delete that first.",

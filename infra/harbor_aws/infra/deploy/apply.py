@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from harbor_aws.infra.cluster import ObjectConflictError, ObjectNotFoundError
 from harbor_aws.infra.deploy.kinds import Kinds
+from harbor_aws.infra.deploy.manifests.autoscaling import with_bounds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from harbor_aws.infra.cluster import Cluster
 
@@ -23,7 +24,7 @@ FIRST_REPLICAS = 0
 """Of a new Deployment: its image may not be there yet, and ``scale`` says how many there shall be."""
 
 _TRIES = 5
-"""Of a Deployment that somebody scales at the same moment."""
+"""Of an object that somebody scales at the same moment."""
 
 
 async def apply_objects(cluster: Cluster, manifests: Sequence[Json]) -> tuple[str, ...]:
@@ -39,8 +40,8 @@ async def apply_objects(cluster: Cluster, manifests: Sequence[Json]) -> tuple[st
         path = await kinds.path_of(manifest)
         if path is None:
             unknown.append(manifest["kind"])
-        elif manifest["kind"] == "Deployment":
-            await _apply_deployment(cluster, path, manifest)
+        elif keep := _keeper(manifest):
+            await _apply_keeping(cluster, path, manifest, keep)
         else:
             await _apply(cluster, path, manifest)
     return tuple(unknown)
@@ -56,22 +57,36 @@ async def _apply(cluster: Cluster, path: str, manifest: Json) -> None:
     )
 
 
-async def _apply_deployment(cluster: Cluster, path: str, manifest: Json) -> None:
-    """With as many replicas as it has. A field that was applied once and is then left out goes back to its default."""
+async def _apply_keeping(
+    cluster: Cluster, path: str, manifest: Json, keep: Callable[[Json | None, Json], Json]
+) -> None:
+    """With what others set. A field that was applied once and is then left out would go back to its default."""
     for tries_left in reversed(range(_TRIES)):
-        metadata, replicas = dict(manifest["metadata"]), FIRST_REPLICAS
+        metadata, found = dict(manifest["metadata"]), None
         try:
             found = await cluster.request("GET", path)
         except ObjectNotFoundError:
             pass
         else:
             metadata["resourceVersion"] = found["metadata"]["resourceVersion"]
-            replicas = found["spec"]["replicas"]
-        spec = {**manifest["spec"], "replicas": replicas}
         try:
-            await _apply(cluster, path, {**manifest, "metadata": metadata, "spec": spec})
+            await _apply(cluster, path, keep(found, {**manifest, "metadata": metadata}))
         except ObjectConflictError:
             if not tries_left:
                 raise
         else:
             return
+
+
+def _keeper(manifest: Json) -> Callable[[Json | None, Json], Json] | None:
+    """What makes of the object that is there, and its manifest, what is to be."""
+    if manifest["kind"] == "ScaledObject":
+        return with_bounds_of
+    if manifest["kind"] == "Deployment" and "replicas" not in manifest["spec"]:
+        return _with_replicas_of
+    return None
+
+
+def _with_replicas_of(found: Json | None, manifest: Json) -> Json:
+    replicas = found["spec"]["replicas"] if found else FIRST_REPLICAS
+    return {**manifest, "spec": {**manifest["spec"], "replicas": replicas}}

@@ -62,10 +62,15 @@ def stack_from_outputs(name: str, *, region: str, outputs: Mapping[str, str]) ->
             cluster_name=outputs.get("ClusterName"),
         )
     except KeyError as error:
-        raise UsageError(
-            f"The stack {name!r} has no output {error}: another version of harbor-aws deployed it. "
-            f"`harbor-aws deploy --stack {name}` brings it up to date."
-        ) from None
+        raise missing_output(name, error) from None
+
+
+def missing_output(name: str, error: KeyError) -> UsageError:
+    """What to raise for a stack that lacks an output."""
+    return UsageError(
+        f"The stack {name!r} has no output {error}: another version of harbor-aws deployed it. "
+        f"`harbor-aws deploy --stack {name}` brings it up to date."
+    )
 
 
 def _cluster(region: str, outputs: Mapping[str, str]) -> EksCluster | None:

@@ -19,6 +19,7 @@ https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreatePullThroughC
 RESERVED_NAMES = {"local", "aws", "default"}
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_PRINCIPAL = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/\S+")
 
 CIDRS = "PublicAccessCidrs"
 ZONE_A = "ZoneA"
@@ -27,8 +28,23 @@ MAX_VCPUS = "MaxVcpus"
 ALERT_EMAIL = "AlertEmail"
 BUDGET = "BudgetUsdPerMonth"
 DOCKER_HUB_SECRET = "DockerHubSecretArn"  # noqa: S105 - the name of a parameter
+ADMIN = "AdminArn"
+WORKER_IMAGE = "WorkerImage"
+AUTOSCALING = "Autoscaling"
 EMULATED = "Emulated"
-PARAMETERS = (CIDRS, ZONE_A, ZONE_B, MAX_VCPUS, ALERT_EMAIL, BUDGET, DOCKER_HUB_SECRET, EMULATED)
+PARAMETERS = (
+    CIDRS,
+    ZONE_A,
+    ZONE_B,
+    MAX_VCPUS,
+    ALERT_EMAIL,
+    BUDGET,
+    DOCKER_HUB_SECRET,
+    ADMIN,
+    WORKER_IMAGE,
+    AUTOSCALING,
+    EMULATED,
+)
 """All of the template's parameters."""
 
 
@@ -46,6 +62,12 @@ class StackOptions:
     """US dollars; 0 for no budget."""
     docker_hub_secret_arn: str | None = None
     """A secret with Docker Hub's credentials; ``""`` for none."""
+    admin_arn: str | None = None
+    """A role or user of IAM that administers the cluster too; ``""`` for none."""
+    worker_image: str | None = None
+    """An image of the user's for the workers; ``""`` for the one that is built."""
+    autoscaling: bool | None = None
+    """Whether the queue decides how many workers there are."""
 
 
 def check_name(name: str) -> str:
@@ -83,6 +105,9 @@ def parameters(
         ALERT_EMAIL: options.alert_email,
         BUDGET: None if options.budget_usd_per_month is None else _amount(options.budget_usd_per_month),
         DOCKER_HUB_SECRET: options.docker_hub_secret_arn,
+        ADMIN: None if options.admin_arn is None else _principal(options.admin_arn),
+        WORKER_IMAGE: None if options.worker_image is None else _image(options.worker_image),
+        AUTOSCALING: None if options.autoscaling is None else str(options.autoscaling).lower(),
     }
     kept = {name: value for name, value in previous.items() if name in PARAMETERS}
     values = {
@@ -109,6 +134,21 @@ def _cidr(text: str) -> str:
         raise UsageError(
             f"--allow-cidr takes an IPv4 CIDR block such as 203.0.113.7/32, not {text!r}: {error}."
         ) from None
+
+
+def _principal(arn: str) -> str:
+    if arn and not _PRINCIPAL.fullmatch(arn):
+        raise UsageError(
+            f"--admin takes the ARN of IAM's role or user, such as arn:aws:iam::123456789012:role/team, not {arn!r}. "
+            "What `aws sts get-caller-identity` says of an assumed role is a session: take the role's own."
+        )
+    return arn
+
+
+def _image(name: str) -> str:
+    if re.search(r"\s", name):
+        raise UsageError(f"--worker-image takes an image's name such as registry/name:tag, not {name!r}.")
+    return name
 
 
 def _amount(usd: float) -> str:

@@ -38,6 +38,12 @@ NAT_USD_PER_GB = 0.045
 PUBLIC_ADDRESS_USD_PER_HOUR = 0.005
 """A public IPv4 address, in use or not; same source."""
 
+BUILD_USD_PER_MINUTE = 0.01
+"""CodeBuild, general1.medium on Linux. https://aws.amazon.com/codebuild/pricing/"""
+
+IMAGE_BUILD_MINUTES = 5
+"""About how long the workers' image takes; it is built once for each version."""
+
 ALARM_USD_PER_MONTH = 0.10
 """One metric of an alarm, at standard resolution. https://aws.amazon.com/cloudwatch/pricing/"""
 
@@ -52,6 +58,12 @@ DNS_PODS = 2
 
 DNS_POD = FargateSize(cpu_millis=250, memory_mib=512)
 """What its request of 100m and 70 MiB is rounded up to."""
+
+KEDA_PODS = 2
+"""Its operator and its server of metrics."""
+
+KEDA_POD = FargateSize(cpu_millis=250, memory_mib=1024)
+"""Each of them: more than the 100 MiB that it asks for by itself, for nothing scales while it is out of memory."""
 
 DEFAULT_TRIAL = size_for(None, None, None)
 """The size of a trial whose task asks for nothing."""
@@ -87,8 +99,21 @@ def idle_costs() -> list[CostItem]:
         CostItem("NAT gateway", NAT_USD_PER_HOUR * HOURS_PER_MONTH),
         CostItem("its public address", PUBLIC_ADDRESS_USD_PER_HOUR * HOURS_PER_MONTH),
         CostItem(f"{DNS_PODS} pods of CoreDNS on Fargate", DNS_PODS * pod_usd_per_hour(DNS_POD) * HOURS_PER_MONTH),
+        CostItem(
+            f"{KEDA_PODS} pods of KEDA on Fargate (--no-autoscaling: none)",
+            KEDA_PODS * pod_usd_per_hour(KEDA_POD) * HOURS_PER_MONTH,
+        ),
         CostItem(f"{ALARMS} alarms", ALARMS * ALARM_USD_PER_MONTH),
         CostItem("dashboard (the first three are free)", DASHBOARD_USD_PER_MONTH),
+    ]
+
+
+def costs_once() -> list[CostItem]:
+    """What deploying costs by itself."""
+    return [
+        CostItem(
+            f"the workers' image, {IMAGE_BUILD_MINUTES} minutes of a build", IMAGE_BUILD_MINUTES * BUILD_USD_PER_MINUTE
+        )
     ]
 
 

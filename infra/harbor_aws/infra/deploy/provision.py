@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harbor_aws.infra.deploy.follow import Watcher
     from harbor_aws.infra.deploy.parameters import StackOptions
     from harbor_aws.infra.deploy.stacks import Change, StackDescription, Stacks
+    from harbor_aws.infra.deploy.worker_image import WorkerImage, WorkerImages
     from harbor_aws.infra.stack import Stack
 
 _MOST_STEPS = 6
@@ -33,6 +34,8 @@ class Deployment:
     outputs: Mapping[str, str]
     changes: tuple[Change, ...] | None
     """What was done to resources; ``None`` if the stack was as it should be."""
+    worker_image: WorkerImage | None
+    """What the workers run; ``None`` without a cluster."""
 
 
 class Provisioner:
@@ -53,6 +56,7 @@ class Provisioner:
         zones: Callable[[], tuple[str, str]],
         watcher: Watcher,
         agree: Callable[[tuple[Change, ...] | None], None],
+        worker_images: WorkerImages,
         cluster_objects: ClusterObjects,
     ) -> None:
         self._stacks = stacks
@@ -61,6 +65,7 @@ class Provisioner:
         self._zones = zones
         self._watcher = watcher
         self._agree = agree
+        self._worker_images = worker_images
         self._cluster_objects = cluster_objects
         self._again = f"harbor-aws deploy --stack {name} --region {region}"
         self._has_agreed = False
@@ -71,7 +76,8 @@ class Provisioner:
         Raises:
             UsageError: it cannot be done as asked.
             StackFailedError: CloudFormation failed at it.
-            InterruptedWatchError: Ctrl-C; CloudFormation goes on.
+            BuildFailedError: the workers' image cannot be built.
+            InterruptedWatchError: Ctrl-C; CloudFormation, or CodeBuild, goes on.
         """
         found = self._stacks.describe(self._name)
         self._check_is_ours(found)
@@ -82,8 +88,10 @@ class Provisioner:
         if deployed is None:
             raise PermanentError(f"The stack {self._name!r} is gone: somebody else deletes it.")
         stack = stack_from_outputs(self._name, region=self._region, outputs=deployed.outputs)
+        # The image comes first: workers that run are not replaced by such as cannot start.
+        image = self._worker_images.ensure(stack, deployed.outputs, again=self._again)
         self._cluster_objects.apply(stack, deployed.outputs)
-        return Deployment(stack=stack, outputs=deployed.outputs, changes=changes)
+        return Deployment(stack=stack, outputs=deployed.outputs, changes=changes, worker_image=image)
 
     def _at_rest(self, found: StackDescription | None) -> StackDescription | None:
         """Bring what broke off to an end, until there is no stack or one that can be updated."""

@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from harbor_aws.infra.cluster import Cluster, ObjectConflictError, ObjectNotFoundError
+from harbor_aws.infra.deploy.keda import remove_autoscaling
+from harbor_aws.infra.deploy.keda_manifest import KEDA_NAMESPACE
 from harbor_aws.infra.deploy.manifests.namespaces import LOGGING_NAMESPACE
 from harbor_aws.infra.deploy.manifests.workers import GRACE_MARGIN_SECONDS
 from harbor_aws.infra.errors import TransientError
@@ -41,6 +43,7 @@ async def remove_objects(stack: Stack, *, watcher: Watcher) -> None:
         AccessRefusedError, PermanentError: it refuses.
     """
     async with Cluster.open(stack.workers) as workers, Cluster.open(stack.trials) as trials:
+        await remove_autoscaling(workers, stack, watcher=watcher)  # it would have workers again
         await _drain(workers, stack, watcher)
         await _delete_pods(trials, watcher)
         await _delete_namespaces(workers, stack, watcher)
@@ -83,7 +86,7 @@ async def _delete_pods(cluster: Cluster, watcher: Watcher) -> None:
 async def _delete_namespaces(cluster: Cluster, stack: Stack, watcher: Watcher) -> None:
     """With all that is in them. Those of others, of the same name, are left alone."""
     watcher.began("Deleting the cluster's namespaces")
-    names = {stack.trials.namespace, stack.workers.namespace, LOGGING_NAMESPACE}
+    names = {stack.trials.namespace, stack.workers.namespace, LOGGING_NAMESPACE, KEDA_NAMESPACE}
 
     async def ours() -> list[Json]:
         query = {"labelSelector": stack_selector(stack.name)}

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harbor_aws.infra.deploy.follow import follow, newest_event
+from harbor_aws.infra.deploy.interfaces import in_group, in_network
 from harbor_aws.infra.deploy.leftovers import Leftover
 from harbor_aws.infra.deploy.outputs import stack_from_outputs
-from harbor_aws.infra.deploy.steps import is_under_way
+from harbor_aws.infra.deploy.steps import is_success, is_under_way
 from harbor_aws.infra.errors import PermanentError, UsageError
 from harbor_aws.infra.queues import Queue
 
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harbor_aws.infra.deploy.cluster_objects import ClusterObjects
-    from harbor_aws.infra.deploy.follow import Watcher
+    from harbor_aws.infra.deploy.follow import Ending, Watcher
+    from harbor_aws.infra.deploy.interfaces import Interfaces
     from harbor_aws.infra.deploy.leftovers import Leftovers
     from harbor_aws.infra.deploy.stacks import StackDescription, Stacks
     from harbor_aws.infra.queues import QueueCounts
     from harbor_aws.infra.stack import Stack
 
 CLUSTER_TYPE = "AWS::EKS::Cluster"
+NETWORK_TYPE = "AWS::EC2::VPC"
+TRIALS_GROUP = "TrialsSecurityGroupId"
+"""An output: the security group of the trials' pods, which cannot go while one of their network interfaces is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Teardown:
         self,
         stacks: Stacks,
         leftovers: Leftovers,
+        interfaces: Interfaces,
         *,
         name: str,
         region: str,
@@ -62,6 +68,7 @@ class Teardown:
     ) -> None:
         self._stacks = stacks
         self._leftovers = leftovers
+        self._interfaces = interfaces
         self._name = name
         self._region = region
         self._watcher = watcher
@@ -97,6 +104,7 @@ class Teardown:
         if found and stack and self._has_cluster(found):
             self._cluster_objects.remove(stack)
         if found:
+            self._wait_for_pods_interfaces(found)
             self._delete(found)
         self._sweep(doomed)
         return Remains(kept=tuple(each for each in buckets if each not in doomed), left=self._left(doomed))
@@ -134,14 +142,29 @@ class Teardown:
             )
         return Losses(trials=trials, dead_letters=dead.total if dead else 0, buckets=doomed)
 
+    def _wait_for_pods_interfaces(self, found: StackDescription) -> None:
+        """They go some minutes after the pods; CloudFormation would fail at their security group meanwhile."""
+        group = found.outputs.get(TRIALS_GROUP)
+        if group and not is_under_way(found.status):
+            self._watcher.began("Waiting for the network interfaces of the trials' pods")
+            self._interfaces.wait_until_gone(in_group(group), watcher=self._watcher)
+
     def _delete(self, found: StackDescription) -> None:
+        """Once more if it failed and interfaces were in the way, which nobody but AWS and time removes."""
+        networks = [place for _, kind, place in self._stacks.resources(found.id) if kind == NETWORK_TYPE]
+        ending = self._delete_once(found)
+        if not is_success(ending.stack.status) and networks:
+            self._watcher.began(f"Waiting for what is left in the network of {self._name}")
+            if all(self._interfaces.wait_until_gone(in_network(each), watcher=self._watcher) for each in networks):
+                ending = self._delete_once(ending.stack)
+        ending.raise_if_failed(again=self._again)
+
+    def _delete_once(self, found: StackDescription) -> Ending:
         after = None if found.status == "DELETE_IN_PROGRESS" else newest_event(self._stacks, found.id)
         total = len(self._stacks.resources(found.id))
         self._watcher.began(f"Deleting {self._name}")
         self._stacks.delete(found.id)
-        follow(
-            self._stacks, found.id, watcher=self._watcher, total=total, after=after, again=self._again
-        ).raise_if_failed(again=self._again)
+        return follow(self._stacks, found.id, watcher=self._watcher, total=total, after=after, again=self._again)
 
     def _sweep(self, doomed: tuple[str, ...]) -> None:
         for repository in self._leftovers.repositories():

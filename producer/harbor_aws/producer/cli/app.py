@@ -22,6 +22,8 @@ _COMMANDS = {
     "demo": "harbor_aws.producer.cli.demo:demo",
     "deploy": "harbor_aws.producer.cli.deploy:deploy",
     "destroy": "harbor_aws.producer.cli.destroy:destroy",
+    "doctor": "harbor_aws.producer.cli.doctor:doctor",
+    "image": "harbor_aws.producer.cli.image:image",
     "local": "harbor_aws.producer.cli.local:local_app",
 }
 """In the order in which ``--help`` lists them."""

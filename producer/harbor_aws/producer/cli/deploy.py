@@ -9,11 +9,14 @@ import typer
 
 from harbor_aws.infra.aws import Account
 from harbor_aws.infra.deploy.cluster_objects import EksObjects
-from harbor_aws.infra.deploy.manifests.plan import worker_image
+from harbor_aws.infra.deploy.keda_manifest import KEDA_VERSION, parse
+from harbor_aws.infra.deploy.keda_source import read_keda_manifest
 from harbor_aws.infra.deploy.parameters import StackOptions, check_name
 from harbor_aws.infra.deploy.provision import Provisioner
 from harbor_aws.infra.deploy.stacks import Stacks
+from harbor_aws.infra.deploy.worker_image import BuiltImages
 from harbor_aws.infra.deploy.zones import choose_zones
+from harbor_aws.infra.errors import UsageError
 from harbor_aws.producer.cli.deploy_view import Display, changes_view, costs_as_json, costs_view
 from harbor_aws.producer.cli.options import JsonOption, notes, output
 from harbor_aws.producer.cli.targets import (
@@ -75,6 +78,42 @@ def deploy(
             rich_help_panel="What to deploy",
         ),
     ] = None,
+    admin: Annotated[
+        str | None,
+        typer.Option(
+            "--admin",
+            metavar="ARN",
+            help="A role or user that may deploy, scale and destroy it too; '' for none.",
+            rich_help_panel="What to deploy",
+        ),
+    ] = None,
+    worker_image: Annotated[
+        str | None,
+        typer.Option(
+            "--worker-image",
+            metavar="IMAGE",
+            help="Your own image for the workers, instead of the one that is built; '' for that one again.",
+            rich_help_panel="What to deploy",
+        ),
+    ] = None,
+    autoscaling: Annotated[
+        bool | None,
+        typer.Option(
+            "--autoscaling/--no-autoscaling",
+            help="Whether the queue decides how many workers there are (default: it does).",
+            show_default=False,
+            rich_help_panel="What to deploy",
+        ),
+    ] = None,
+    keda_manifest: Annotated[
+        str | None,
+        typer.Option(
+            "--keda-manifest",
+            metavar="FILE|URL",
+            help=f"The release manifest of KEDA, which scales (default: keda-{KEDA_VERSION}-core.yaml from GitHub).",
+            rich_help_panel="What to deploy",
+        ),
+    ] = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -99,7 +138,13 @@ def deploy(
         alert_email=alert_email,
         budget_usd_per_month=budget_usd_per_month,
         docker_hub_secret_arn=docker_hub_secret,
+        admin_arn=admin,
+        worker_image=worker_image,
+        autoscaling=autoscaling,
     )
+    if keda_manifest and autoscaling is False:
+        raise UsageError("--keda-manifest is for autoscaling, and --no-autoscaling does without; say one of them.")
+    keda = parse(read_keda_manifest(keda_manifest), source=keda_manifest) if keda_manifest else None
 
     def agree(changes: tuple[Change, ...] | None) -> None:
         if changes is None:
@@ -116,23 +161,22 @@ def deploy(
             zones=lambda: choose_zones(account),
             watcher=display,
             agree=display.pausing(agree),
-            cluster_objects=EksObjects(display),
+            worker_images=BuiltImages(account, watcher=display),
+            cluster_objects=EksObjects(display, keda=keda),
         ).deploy(options)
     _report(done, region=place, as_json=as_json)
 
 
-def image_lines(done: Deployment) -> list[str]:
-    """What is still to be done by hand before there are workers: nothing builds their image."""
-    if done.stack.cluster_name is None:
+def next_lines(done: Deployment) -> list[str]:
+    """What the workers run, and what to do next. Without a cluster there are none."""
+    image = done.worker_image
+    if image is None:
         return []
-    repository = done.outputs["WorkerRepositoryUri"]
-    registry, image = repository.split("/")[0], worker_image(repository)
-    region = done.stack.region
     return [
-        "Workers need an image with this version of harbor-aws, which nothing builds yet. Build one and push it:",
-        f"  aws ecr get-login-password --region {region} | docker login -u AWS --password-stdin {registry}",
-        f"  docker push {image}",
-        "Then `harbor-aws scale 1` starts a worker.",
+        f"Its workers run {image.name}" + (", which was built for it." if image.is_new else "."),
+        "  They come and go with the queue; `harbor-aws scale` sets bounds."
+        if "KedaRoleArn" in done.outputs
+        else "  `harbor-aws scale 1` starts one.",
     ]
 
 
@@ -143,6 +187,8 @@ def _report(done: Deployment, *, region: str, as_json: bool) -> None:
             "stack": name,
             "region": region,
             "is_changed": done.changes is not None,
+            "worker_image": done.worker_image.name if done.worker_image else None,
+            "is_image_new": bool(done.worker_image and done.worker_image.is_new),
             "changes": [{"action": each.action, "resource": each.resource} for each in done.changes or ()],
             "outputs": dict(done.outputs),
             "costs": costs_as_json(),
@@ -151,7 +197,8 @@ def _report(done: Deployment, *, region: str, as_json: bool) -> None:
     elif done.changes is not None:
         output.print(f"The stack {name} in {region} is deployed.", highlight=False)
         output.print(f"  export HARBOR_AWS_STACK={name} AWS_REGION={region}", highlight=False, soft_wrap=True)
-        for line in image_lines(done):
-            output.print(line, highlight=False, soft_wrap=True)
     else:
         output.print(f"The stack {name} in {region} is as it should be; nothing was changed.", highlight=False)
+    if not as_json:
+        for line in next_lines(done):
+            output.print(line, highlight=False, soft_wrap=True)

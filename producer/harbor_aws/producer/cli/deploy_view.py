@@ -15,6 +15,7 @@ from rich.text import Text
 from harbor_aws.infra.deploy.prices import (
     NAT_USD_PER_GB,
     PRICES_AS_OF,
+    costs_once,
     costs_per_thousand_trial_hours,
     idle_costs,
     total,
@@ -47,13 +48,15 @@ def costs_view(name: str, region: str) -> RenderableType:
             f"The stack {name} in {region} will have a VPC, an EKS cluster with Fargate profiles, two queues, a bucket,"
         ),
         Text(
-            "image repositories, a build project, roles, policies, logs, alarms, a dashboard. It takes some 20 minutes."
+            "image repositories, a build project, roles, policies, logs, alarms, a dashboard. It takes some 25 minutes."
         ),
         _bill("Idle, a month", idle_costs()),
         _bill("1,000 trial-hours on top", costs_per_thousand_trial_hours()),
+        _bill("Once", costs_once()),
         Text(
             f"Prices: {PRICES_AS_OF}, before taxes. Not in it: models, images and downloads (${NAT_USD_PER_GB:g} a GB "
-            "through the NAT gateway), storage, requests (under $1 per 1,000 trials), builds."
+            "through the NAT gateway), storage, requests (under $1 per 1,000 trials), "
+            "builds of tasks' images."
         ),
     )
 
@@ -63,6 +66,7 @@ def costs_as_json() -> dict[str, object]:
     return {
         "prices": PRICES_AS_OF,
         "idle_usd_per_month": {item.what: round(item.usd, 2) for item in idle_costs()},
+        "usd_once": {item.what: round(item.usd, 2) for item in costs_once()},
         "usd_per_1000_trial_hours": {item.what: round(item.usd, 2) for item in costs_per_thousand_trial_hours()},
     }
 

@@ -9,6 +9,7 @@ import typer
 
 from harbor_aws.infra.aws import Account
 from harbor_aws.infra.deploy.cluster_objects import EksObjects
+from harbor_aws.infra.deploy.interfaces import Interfaces
 from harbor_aws.infra.deploy.leftovers import Leftovers
 from harbor_aws.infra.deploy.parameters import check_name
 from harbor_aws.infra.deploy.stacks import Stacks
@@ -64,6 +65,7 @@ def destroy(
         remains = Teardown(
             Stacks.of(account),
             Leftovers.of(account, stack=name),
+            Interfaces.of(account),
             name=name,
             region=place,
             watcher=display,

@@ -22,6 +22,7 @@ OUTPUTS = {
     "TrialsNamespace": "t",
     "WorkersNamespace": "w",
     "EnvironmentsRepositoryUri": "r",
+    "TrialsSecurityGroupId": "sg",
     "ClusterName": NAME,
     "ClusterEndpoint": "https://cluster.example",
     "ClusterCertificateAuthority": "",
@@ -130,7 +131,12 @@ class FakeCloudFormation:
         last = {row.resource: row for row in self._past if row.type != STACK}
         yield {
             "StackResourceSummaries": [
-                {"LogicalResourceId": name, "ResourceType": row.type, "ResourceStatus": row.status}
+                {
+                    "LogicalResourceId": name,
+                    "ResourceType": row.type,
+                    "ResourceStatus": row.status,
+                    "PhysicalResourceId": f"{name}-1",
+                }
                 for name, row in last.items()
             ]
         }

@@ -48,6 +48,15 @@ def test_what_is_emptied_is_empty() -> None:
     assert values["Emulated"] == "true"
 
 
+def test_another_administrator() -> None:
+    """One that is said, and none any more."""
+    asked = "arn:aws:iam::123456789012:role/path/team"
+    options = StackOptions(allow_cidrs=("0.0.0.0/0",), admin_arn=asked)
+    values = parameters(options, previous={})
+    assert values["AdminArn"] == asked
+    assert parameters(StackOptions(admin_arn=""), previous=values)["AdminArn"] == ""
+
+
 def test_cidrs_are_normal() -> None:
     """As many as are said, one parameter."""
     options = StackOptions(allow_cidrs=("203.0.113.7", "10.0.0.0/8"))
@@ -62,6 +71,7 @@ def test_cidrs_are_normal() -> None:
         (StackOptions(allow_cidrs=("10.1.2.3/8",)), {}, "has host bits set"),
         (StackOptions(allow_cidrs=("::/0",)), {}, "IPv4"),
         (StackOptions(allow_cidrs=("0.0.0.0/0",), budget_usd_per_month=5), {}, "--alert-email"),
+        (StackOptions(admin_arn="arn:aws:sts::123456789012:assumed-role/team/me"), {}, "take the role's own"),
         (StackOptions(alert_email=""), {"PublicAccessCidrs": "x", "BudgetUsdPerMonth": "5.00"}, "--alert-email"),
     ],
 )

@@ -13,6 +13,7 @@ from tests.unit.infra.deploy.watching import Memory, stacks_on
 from harbor_aws.infra.deploy.follow import StackFailedError
 from harbor_aws.infra.deploy.parameters import StackOptions
 from harbor_aws.infra.deploy.provision import Deployment, Provisioner
+from harbor_aws.infra.deploy.worker_image import WorkerImage
 from harbor_aws.infra.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,14 +26,27 @@ ANYWHERE = StackOptions(allow_cidrs=("0.0.0.0/0",))
 DELETION_OF_LITTLE = [stack(900, "DELETE_IN_PROGRESS", "User Initiated"), stack(901, "DELETE_COMPLETE")]
 
 
+class RecordingImages:
+    """Workers' images, remembered."""
+
+    def __init__(self, order: list[str]) -> None:
+        self._order = order
+
+    def ensure(self, stack: Stack, outputs: Mapping[str, str], *, again: str) -> WorkerImage:
+        self._order.append(f"image of {stack.name}, again by {again}")
+        return WorkerImage("image:1", is_new=True)
+
+
 class RecordingObjects:
     """What is inside of the cluster, remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, order: list[str]) -> None:
+        self._order = order
         self.applied: list[str] = []
 
     def apply(self, stack: Stack, outputs: Mapping[str, str]) -> None:
         self.applied.append(stack.name)
+        self._order.append(f"objects of {stack.name}")
 
     def remove(self, stack: Stack) -> None: ...
 
@@ -43,7 +57,9 @@ class Bench:
     def __init__(self, fake: FakeCloudFormation, *, says_no: bool = False) -> None:
         self.fake = fake
         self.memory = Memory()
-        self.objects = RecordingObjects()
+        self.order: list[str] = []
+        self.images = RecordingImages(self.order)
+        self.objects = RecordingObjects(self.order)
         self.asked: list[tuple[Change, ...] | None] = []
         self._says_no = says_no
 
@@ -60,6 +76,7 @@ class Bench:
             zones=lambda: ("eu-west-1a", "eu-west-1b"),
             watcher=self.memory,
             agree=self.agree,
+            worker_images=self.images,
             cluster_objects=self.objects,
         ).deploy(options)
 
@@ -72,6 +89,14 @@ def test_a_new_stack() -> None:
     assert bench.fake.calls == ["create_change_set CREATE", "execute_change_set"]
     assert (bench.asked, bench.objects.applied) == ([None], [NAME])
     assert (bench.fake.parameters["Emulated"], bench.fake.parameters["ZoneB"]) == ("false", "eu-west-1b")
+
+
+def test_the_image_comes_before_who_runs_it() -> None:
+    """Workers that run are not replaced by such as cannot start; what came of it is said."""
+    bench = Bench(FakeCloudFormation(plays=[event_streams.CREATION]))
+    assert bench.deploy().worker_image == WorkerImage("image:1", is_new=True)
+    again = f"harbor-aws deploy --stack {NAME} --region eu-west-1"
+    assert bench.order == [f"image of {NAME}, again by {again}", f"objects of {NAME}"]
 
 
 def test_nothing_to_change() -> None:

@@ -19,6 +19,8 @@ from harbor_aws.infra.queues import QueueCounts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from harbor_aws.infra.deploy.follow import Watcher
+    from harbor_aws.infra.deploy.interfaces import Scope
     from harbor_aws.infra.deploy.teardown import Losses
     from harbor_aws.infra.stack import Stack
 
@@ -56,11 +58,24 @@ class MemoryLeftovers:
         self.there["bucket"].remove(name)
 
 
+class MemoryInterfaces:
+    """Network interfaces; the stubborn do not go."""
+
+    def __init__(self, calls: list[str]) -> None:
+        self._calls = calls
+        self.are_stubborn = False
+
+    def wait_until_gone(self, scope: Scope, *, watcher: Watcher) -> bool:
+        self._calls.append(f"wait for {scope.filter}={scope.id}")
+        return not self.are_stubborn
+
+
 class Bench:
     """One destroy on a fake CloudFormation."""
 
     def __init__(self, fake: FakeCloudFormation, *, stubborn: bool = False) -> None:
         self.fake = fake
+        self.interfaces = MemoryInterfaces(fake.calls)
         self.leftovers = MemoryLeftovers(stubborn=stubborn)
         self.memory = Memory()
         self.asked: list[Losses] = []
@@ -74,6 +89,7 @@ class Bench:
         return Teardown(
             stacks_on(self.fake),
             cast("Any", self.leftovers),
+            cast("Any", self.interfaces),
             name=NAME,
             region="eu-west-1",
             watcher=self.memory,
@@ -109,7 +125,7 @@ def test_pods_go_first_and_results_stay() -> None:
     """The cluster is emptied while there is one; then the stack, then what use left."""
     bench = Bench(FakeCloudFormation(event_streams.CREATION, plays=[event_streams.DELETION]))
     assert bench.destroy() == Remains(kept=(BUCKET,), left=())
-    assert bench.fake.calls == [f"remove what is in {NAME}", "delete_stack"]
+    assert bench.fake.calls == [f"remove what is in {NAME}", "wait for group-id=sg", "delete_stack"]
     assert (bench.asked[0].trials, bench.asked[0].dead_letters) == (CountedQueue.said, 3)
     assert bench.leftovers.there == {"repository": [], "log group": [], "bucket": [BUCKET]}
 
@@ -128,11 +144,20 @@ def test_a_deletion_that_fails() -> None:
         event_streams.CREATION, plays=[event_streams.DELETION_WITH_PODS_LEFT, event_streams.DELETION]
     )
     bench = Bench(fake)
+    bench.interfaces.are_stubborn = True
     with pytest.raises(StackFailedError, match="harbor-aws destroy --stack team --region eu-west-1") as raised:
         bench.destroy(delete_results=True)
     assert "network interfaces of pods" in str(raised.value)
     assert bench.leftovers.buckets() == [BUCKET]
     assert bench.destroy(delete_results=True) == Remains(kept=(), left=())
+
+
+def test_a_deletion_that_interfaces_keep_from_ending() -> None:
+    """What a pod left is waited for, and the rest is deleted without anybody's doing."""
+    plays = [event_streams.DELETION_WITH_PODS_LEFT, event_streams.DELETION]
+    bench = Bench(FakeCloudFormation(event_streams.CREATION, plays=plays))
+    assert bench.destroy() == Remains(kept=(BUCKET,), left=())
+    assert bench.fake.calls[-3:] == ["delete_stack", "wait for vpc-id=Vpc-1", "delete_stack"]
 
 
 def test_a_cluster_that_is_gone() -> None:
@@ -141,7 +166,7 @@ def test_a_cluster_that_is_gone() -> None:
     past = [*event_streams.CREATION, *gone, *event_streams.DELETION_WITH_PODS_LEFT]
     bench = Bench(FakeCloudFormation(past, plays=[event_streams.DELETION]))
     assert bench.destroy() is not None
-    assert bench.fake.calls == ["delete_stack"]
+    assert bench.fake.calls == ["wait for group-id=sg", "delete_stack"]
 
 
 def test_a_deletion_under_way_is_taken_up() -> None:
@@ -162,7 +187,7 @@ def test_an_update_is_waited_for() -> None:
     fake.go_on()
     bench = Bench(fake)
     assert bench.destroy() == Remains(kept=(BUCKET,), left=())
-    assert fake.calls == [f"remove what is in {NAME}", "delete_stack"]
+    assert fake.calls == [f"remove what is in {NAME}", "wait for group-id=sg", "delete_stack"]
     assert "following" in bench.memory.begun[0]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from harbor_aws.infra.errors import UsageError
+from harbor_aws.infra.deploy.outputs import missing_output
 from harbor_aws.infra.labels import stack_labels
 from harbor_aws.infra.stack import KubernetesAccess
+from harbor_aws.infra.worker_image.context import worker_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,8 @@ class ClusterPlan:
     """Where the pods' output goes."""
     max_vcpus: int
     """vCPUs of trials at once."""
+    keda_role_arn: str | None = None
+    """The IAM role of KEDA's service account; ``None`` for a stack without autoscaling."""
     drain_seconds: int = DRAIN_SECONDS
 
     @property
@@ -68,19 +70,26 @@ def plan_from_outputs(stack: Stack, outputs: Mapping[str, str]) -> ClusterPlan:
     try:
         return ClusterPlan(
             stack=stack,
-            worker_image=worker_image(outputs["WorkerRepositoryUri"]),
+            worker_image=worker_image(stack.name, outputs),
             worker_role_arn=outputs["WorkerRoleArn"],
             trials_security_group=outputs["TrialsSecurityGroupId"],
             log_group=outputs["PodsLogGroupName"],
             max_vcpus=int(outputs["MaxVcpus"]),
+            keda_role_arn=outputs.get("KedaRoleArn"),
         )
     except KeyError as error:
-        raise UsageError(
-            f"The stack {stack.name!r} has no output {error}: another version of harbor-aws deployed it. "
-            f"`harbor-aws deploy --stack {stack.name}` brings it up to date."
-        ) from None
+        raise missing_output(stack.name, error) from None
 
 
-def worker_image(repository: str) -> str:
-    """The image of workers that fit this version. Its repository lets nobody move a tag."""
-    return f"{repository}:{version('harbor-aws')}"
+def worker_image(stack: str, outputs: Mapping[str, str]) -> str:
+    """The image of a stack's workers: the user's own, else that of this very harbor-aws in the stack's repository.
+
+    Raises:
+        UsageError: the outputs say no repository: another version deployed the stack.
+    """
+    if "WorkerImage" in outputs:
+        return outputs["WorkerImage"]
+    try:
+        return f"{outputs['WorkerRepositoryUri']}:{worker_context().tag}"
+    except KeyError as error:
+        raise missing_output(stack, error) from None

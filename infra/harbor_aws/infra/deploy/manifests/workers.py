@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harbor_aws.infra.deploy.manifests.permissions import SERVICE_ACCOUNT
 from harbor_aws.infra.deploy.prices import WORKER
+from harbor_aws.infra.fargate import LAUNCH_BURST, LAUNCHES_PER_SECOND
 from harbor_aws.infra.labels import PREFIX
 from harbor_aws.infra.stack import WORKER_DEPLOYMENT
 
@@ -147,6 +148,8 @@ def _environment(plan: ClusterPlan) -> dict[str, str]:
         "AWS_REGION": plan.stack.region,
         "HARBOR_AWS_ALIVE_FILE": _ALIVE,
         "HARBOR_AWS_DRAIN_SECONDS": str(plan.drain_seconds),
+        "HARBOR_AWS_POD_LAUNCHES_PER_SECOND": str(LAUNCHES_PER_SECOND),
+        "HARBOR_AWS_POD_LAUNCH_BURST": str(LAUNCH_BURST),
         "HARBOR_AWS_STACK": plan.stack.name,
         "HOME": _SCRATCH,  # Harbor and the agents' libraries keep caches there
         "MALLOC_ARENA_MAX": "2",  # see harbor_aws.infra.local.workers

@@ -1,0 +1,5 @@
+"""Images built by CodeBuild: started once, followed to the end, and a failure told with its log.
+
+``build`` is pure; ``builder`` is the door to CodeBuild, ``logs`` the one to what its builds print; ``follow`` waits for
+builds, ``failure`` says why one came to nothing.
+"""
