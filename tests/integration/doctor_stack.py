@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FOURTEEN_DAYS = str(14 * 86400)
 MAX_VCPUS = 256
-SYSTEM, KEDA, WORKERS, TRIALS = "kube-system", "harbor-aws-system", "harbor-aws", "harbor-aws-trials"
+SYSTEM, KEDA, WORKERS, TRIALS = "kube-system", "keda", "harbor-aws", "harbor-aws-trials"
 ACCOUNT_ID = "123456789012"
 
 _SESSION = boto3.Session(aws_access_key_id="moto", aws_secret_access_key="moto", region_name=REGION)

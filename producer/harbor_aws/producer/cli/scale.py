@@ -15,7 +15,7 @@ from harbor_aws.producer.workers import WorkerCount, WorkerScale, automate_worke
 def scale(
     workers: Annotated[
         int | None,
-        typer.Argument(metavar="[N]", min=0, help="How many workers there shall be, whatever is queued."),
+        typer.Argument(metavar="N", min=0, help="How many workers there shall be, whatever is queued."),
     ] = None,
     *,
     minimum: Annotated[
@@ -36,8 +36,8 @@ def scale(
 ) -> None:
     """Set the number of workers, or let the queue decide it, or see what it is.
 
-    A worker that goes finishes or hands back its trials, and none is lost. N is by hand: the queue decides again after
-    --auto, --min or --max. The local stack has no autoscaling.
+    A worker that goes finishes or hands back its trials, and none is lost. N is by hand, until --auto, --min or --max.
+    The local stack has no autoscaling.
 
     Examples:
 
