@@ -52,7 +52,7 @@ def test_the_bill() -> None:
     """Itemised and added up, with the date of its prices."""
     text = text_of(costs_view("team", "eu-west-1"))
     for words in (
-        "Idle, a month: $152.08",
+        "Idle, a month: $152.18",
         "$73.00",
         "NAT gateway",
         "1,000 trial-hours on top: $55.50",

@@ -11,8 +11,9 @@ import pytest
 import pytest_asyncio
 from tests.unit.worker.fake_kubernetes import PODS, FakeKubernetes, refusal, serve
 
+from harbor_aws.infra.deploy.template import template_body
 from harbor_aws.infra.fargate import FargateSize
-from harbor_aws.worker import pod_removal, pod_watch
+from harbor_aws.worker import pod_removal, pod_watch, pods
 from harbor_aws.worker.pod_spec import PodOwner, PodRequest
 from harbor_aws.worker.pods import PodKeeper
 
@@ -76,6 +77,25 @@ async def test_the_watch_survives_what_nobody_foresaw(kubernetes: FakeKubernetes
     await until(lambda: kubernetes.requests.count("WATCH") > 1)
     kubernetes.run(NAME)
     await keeper.wait_until_running(pod, timeout_seconds=GENEROUS_SECONDS)
+
+
+async def test_a_pod_that_is_slow_to_start_is_spoken_of(
+    kubernetes: FakeKubernetes, keeper: PodKeeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, in the words that the stack's alarm counts; one that starts in time is not."""
+    monkeypatch.setattr(pods, "SLOW_START_SECONDS", 0.05)
+    pod = await keeper.create(REQUEST)
+    with caplog.at_level(logging.WARNING, pods.__name__):
+        waiting = asyncio.create_task(keeper.wait_until_running(pod, timeout_seconds=GENEROUS_SECONDS))
+        await until(lambda: bool(caplog.records))
+        kubernetes.run(NAME)
+        await waiting
+        await keeper.wait_until_running(pod, timeout_seconds=GENEROUS_SECONDS)
+        await asyncio.sleep(0.1)
+    (record,) = caplog.records
+    line = f"{record.name} {record.getMessage()}"
+    terms = template_body(has_budget=True).split("FilterPattern: '", 1)[1].split("'", 1)[0]
+    assert [term for term in terms.strip('"').split('" "') if term not in line] == []
 
 
 async def test_what_happened_while_the_watch_was_broken_is_listed(

@@ -40,6 +40,12 @@ Json = dict[str, Any]
 IMAGE_PATIENCE_SECONDS = 120.0
 """How long a container may fail to be made, by an image that cannot be pulled for instance, before that is final."""
 
+SLOW_START_SECONDS = 180.0
+"""After which a pod that does not run is spoken of. Fargate takes a minute, and its image as long again."""
+
+SLOW_START = "does not run after"
+"""Words of that line alone: the alarm for pods that stay Pending counts the lines that have them."""
+
 _CREATION = f"{PREFIX}creation"
 
 _EVENTS_SECONDS = 5.0
@@ -209,6 +215,13 @@ class PodKeeper:
             PodStartError: it ended before, or cannot start, or did not in time.
             PodGoneError: it was deleted meanwhile.
         """
+        slow = asyncio.get_running_loop().call_later(SLOW_START_SECONDS, _speak_of_slow_start, pod)
+        try:
+            await self._until_running(pod, timeout_seconds, image_patience_seconds)
+        finally:
+            slow.cancel()
+
+    async def _until_running(self, pod: Pod, timeout_seconds: float, image_patience_seconds: float) -> None:
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_seconds
         doubtful_since: float | None = None
@@ -329,6 +342,13 @@ def not_started(pod: Pod, *, after_seconds: float) -> PodStartError:
     return PodStartError(
         f"Pod {pod.name} did not start within {after_seconds:.0f} s: {reason}.", pod=pod.name, reason=reason.word
     )
+
+
+def _speak_of_slow_start(pod: Pod) -> None:
+    logger.warning(
+        "Pod %s %s %.0f s: %s", pod.name, SLOW_START, SLOW_START_SECONDS, _hold_up(pod),
+        extra={"action": "start_pod", "pod": pod.name},
+    )  # fmt: skip
 
 
 def _hold_up(pod: Pod) -> Reason:

@@ -50,7 +50,7 @@ ALARM_USD_PER_MONTH = 0.10
 DASHBOARD_USD_PER_MONTH = 3.00
 """The first three of an account are free; same source."""
 
-ALARMS = 3
+ALARMS = 4
 """Alarms of the template, of one metric each."""
 
 DNS_PODS = 2
