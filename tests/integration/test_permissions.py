@@ -85,6 +85,7 @@ def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CallRe
                 name=NAME,
                 region=REGION,
                 zones=lambda: (f"{REGION}a", f"{REGION}b"),
+                caller=lambda: "arn:aws:iam::123456789012:user/me",
                 watcher=Silence(),
                 agree=lambda _: None,
                 worker_images=BuiltImages(aws.Account(REGION), watcher=Silence()),

@@ -389,6 +389,8 @@ def _refusal(code: int, status: Json, place: str) -> InfrastructureError:
             return WatchExpiredError(f"The cluster forgot this resourceVersion: {text}")
         case 403 if "exceeded quota" in text:
             return TransientError(f"The namespace's quota is used up, until pods end: {text}")
+        case 403 if "being terminated" in text:
+            return TransientError(f"The namespace still goes; run the command again when it has: {text}")
         case 401 | 403:
             return AccessRefusedError(
                 f"The cluster refused these credentials: {text}. Check the kubeconfig and its role.", status=code

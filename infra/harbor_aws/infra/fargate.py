@@ -31,6 +31,9 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/throttling.html"""
 LAUNCH_BURST = 20
 """Pods that an account without ECS launches at once after a pause; same source. One with ECS launches 100."""
 
+FARGATE_SERVICE, VCPUS_QUOTA = "fargate", "L-3032A538"
+"""Fargate On-Demand vCPU resource count. https://docs.aws.amazon.com/general/latest/gr/ecs-service.html"""
+
 KUBELET_PORT = 10250
 """The kubelet's own, on the very address of the pod: nothing in the pod can listen on it."""
 

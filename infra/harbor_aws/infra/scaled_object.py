@@ -65,3 +65,7 @@ class Autoscaling(BaseModel):
 
 def scaled_object_path(namespace: str) -> str:
     return f"/apis/{KEDA_API}/namespaces/{namespace}/scaledobjects/{SCALED_OBJECT}"
+
+
+def authentication_path(namespace: str) -> str:
+    return f"/apis/{KEDA_API}/namespaces/{namespace}/triggerauthentications/{SCALED_OBJECT}"

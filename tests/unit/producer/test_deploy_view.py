@@ -21,7 +21,14 @@ from harbor_aws.infra.stack import Stack
 from harbor_aws.producer.cli import deploy_view
 from harbor_aws.producer.cli.app import load_command
 from harbor_aws.producer.cli.deploy import next_lines
-from harbor_aws.producer.cli.deploy_view import Display, changes_view, costs_as_json, costs_view, progress_line
+from harbor_aws.producer.cli.deploy_view import (
+    Display,
+    changes_view,
+    costs_as_json,
+    costs_view,
+    progress_line,
+    quota_warning,
+)
 from harbor_aws.producer.cli.destroy import loss_lines
 from harbor_aws.producer.cli.errors import INTERRUPTED, exit_code
 from harbor_aws.producer.cli.targets import ask, chosen_name, chosen_region
@@ -63,6 +70,19 @@ def test_the_bill() -> None:
     idle = costs_as_json()["idle_usd_per_month"]
     assert isinstance(idle, dict)
     assert idle["NAT gateway"] == 32.85
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "asked", "warns"), [(6, 256, True), (256, 256, False), (6, 0, False), (None, 256, False)]
+)
+def test_an_account_that_has_less_than_is_asked(vcpus: float | None, asked: int, *, warns: bool) -> None:
+    """It is said with both figures and what to do; what nobody knows is not guessed."""
+    warning = quota_warning(vcpus, asked=asked)
+    assert (warning is not None) is warns
+    if warning:
+        assert "6 vCPUs" in warning
+        assert "256" in warning
+        assert "L-3032A538" in warning
 
 
 def test_changes() -> None:

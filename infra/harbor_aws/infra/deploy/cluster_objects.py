@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harbor_aws.infra.cluster import Cluster
@@ -37,11 +38,20 @@ class EksObjects:
 
     Args:
         keda: the objects of KEDA's release manifest; ``None`` for the one that this version knows of.
+        account_vcpus: what Fargate gives the account at once, in vCPUs, which bounds how many workers the queue may
+            have; ``None`` if nobody knows.
     """
 
-    def __init__(self, watcher: Watcher, *, keda: Sequence[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        watcher: Watcher,
+        *,
+        keda: Sequence[dict[str, Any]] | None = None,
+        account_vcpus: float | None = None,
+    ) -> None:
         self._watcher = watcher
         self._keda = keda
+        self._account_vcpus = account_vcpus
 
     def apply(self, stack: Stack, outputs: Mapping[str, str]) -> None:
         """Make them, or make them as they should be; how many workers there are, and may be, stays as it is.
@@ -64,7 +74,7 @@ class EksObjects:
             asyncio.run(remove_objects(stack, watcher=self._watcher))
 
     async def _apply(self, stack: Stack, outputs: Mapping[str, str]) -> None:
-        plan = plan_from_outputs(stack, outputs)
+        plan = replace(plan_from_outputs(stack, outputs), account_vcpus=self._account_vcpus)
         async with Cluster.open(stack.workers) as cluster:
             unknown = await apply_objects(cluster, manifests(plan))
             if plan.keda_role_arn is not None:

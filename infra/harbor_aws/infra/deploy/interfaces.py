@@ -69,17 +69,17 @@ class Interfaces:
             watcher.waits(f"{len(left)} network interfaces {scope.words} are not gone: {', '.join(sorted(left))}")
             if time.monotonic() > deadline:
                 return False
-            for interface, status in left.items():
-                if status == _DETACHED:
+            for interface, is_orphan in left.items():
+                if is_orphan:
                     self._delete(interface)
             time.sleep(LOOK_SECONDS)
         return True
 
-    def _left(self, scope: Scope) -> dict[str, str]:
-        """Their ids, with their status."""
+    def _left(self, scope: Scope) -> dict[str, bool]:
+        """Their ids, and whether they are orphans: nothing is attached, and no service of AWS's sees to them."""
         with translated("list the network interfaces"):
             return {
-                row["NetworkInterfaceId"]: row["Status"]
+                row["NetworkInterfaceId"]: row["Status"] == _DETACHED and not row["RequesterManaged"]
                 for page in self._client.get_paginator("describe_network_interfaces").paginate(
                     Filters=[{"Name": scope.filter, "Values": [scope.id]}]
                 )

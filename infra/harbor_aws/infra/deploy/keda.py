@@ -24,7 +24,7 @@ from harbor_aws.infra.deploy.keda_source import read_keda_manifest
 from harbor_aws.infra.deploy.manifests.autoscaling import autoscaling
 from harbor_aws.infra.errors import PermanentError, TransientError
 from harbor_aws.infra.labels import stack_selector
-from harbor_aws.infra.scaled_object import scaled_object_path
+from harbor_aws.infra.scaled_object import authentication_path, scaled_object_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +42,9 @@ SERVED_SECONDS = 60.0
 """How long the cluster may take until it serves the kinds that KEDA brings; it takes a second or two."""
 
 FINALIZER_SECONDS = 60.0
-"""How long KEDA may take to let go of a ScaledObject; if it does not run it never does."""
+"""How long KEDA may take to let go of an object; if it does not run it never does."""
 
+_MERGE_PATCH = "application/merge-patch+json"
 _METRICS = "/apis/apiregistration.k8s.io/v1/apiservices"
 
 
@@ -79,7 +80,13 @@ async def remove_autoscaling(cluster: Cluster, stack: Stack, *, watcher: Watcher
         TransientError: the cluster does not answer, or something does not go.
         AccessRefusedError, PermanentError: it refuses.
     """
-    await _remove_scaled_object(cluster, stack, watcher)
+    await _unmark(cluster)
+    # KEDA holds each by a finalizer, until it has cleaned up after it.
+    held = [path(stack.workers.namespace) for path in (scaled_object_path, authentication_path)]
+    if there := [path for path in held if not await _is_gone(cluster, path)]:
+        watcher.began("Ending the autoscaling")
+        for path in there:
+            await _remove_held(cluster, path)
     # A namespace cannot go while the server of an API does not answer, and this one's is in a namespace that goes:
     # https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/
     try:
@@ -141,23 +148,26 @@ async def _apply_once_served(cluster: Cluster, objects: Sequence[Json]) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _remove_scaled_object(cluster: Cluster, stack: Stack, watcher: Watcher) -> None:
-    path = scaled_object_path(stack.workers.namespace)
-    if await _is_gone(cluster, path):
+async def _unmark(cluster: Cluster) -> None:
+    """From now on KEDA is not whole: the next deploy applies all of it again."""
+    if await _mark(cluster) is None:
         return
-    watcher.began("Ending the autoscaling")
+    body = {"metadata": {"annotations": {WHOLE: None}}}
+    with suppress(ObjectNotFoundError):
+        await cluster.request("PATCH", f"/api/v1/namespaces/{KEDA_NAMESPACE}", body=body, content_type=_MERGE_PATCH)
+
+
+async def _remove_held(cluster: Cluster, path: str) -> None:
     await _delete(cluster, path)
     if await _goes(cluster, path, within_seconds=FINALIZER_SECONDS):
         return
     # KEDA does not run, and cannot take away what it put there to be told.
     try:
-        await cluster.request(
-            "PATCH", path, body={"metadata": {"finalizers": None}}, content_type="application/merge-patch+json"
-        )
+        await cluster.request("PATCH", path, body={"metadata": {"finalizers": None}}, content_type=_MERGE_PATCH)
     except ObjectNotFoundError:
         return
     if not await _goes(cluster, path, within_seconds=FINALIZER_SECONDS):
-        raise TransientError("The ScaledObject of the workers does not go; run the command again.")
+        raise TransientError(f"KEDA's object {path} does not go; run the command again.")
 
 
 async def _goes(cluster: Cluster, path: str, *, within_seconds: float) -> bool:

@@ -87,8 +87,8 @@ def for_fargate(objects: Sequence[Json], *, labels: Mapping[str, str], role_arn:
 
 
 def fingerprint(role_arn: str) -> str:
-    """What :data:`WHOLE` says once this harbor-aws has applied it all: another one of another version or role."""
-    digest = hashlib.sha256(f"{version('harbor-aws')} {role_arn}".encode()).hexdigest()[:12]
+    """What :data:`WHOLE` says once this harbor-aws has applied it all: another one of another version, role or size."""
+    digest = hashlib.sha256(f"{version('harbor-aws')} {role_arn} {KEDA_POD}".encode()).hexdigest()[:12]
     return f"{KEDA_VERSION}-{digest}"
 
 

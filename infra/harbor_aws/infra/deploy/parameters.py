@@ -16,6 +16,9 @@ LONGEST_NAME = 24
 """Characters of a stack's name: with ``-hub`` it is the prefix of a pull-through cache, which has 30 at most.
 https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreatePullThroughCacheRule.html"""
 
+DEFAULT_MAX_VCPUS = 256
+"""The template's own, of vCPUs of trials at once."""
+
 RESERVED_NAMES = {"local", "aws", "default"}
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -87,13 +90,19 @@ def check_name(name: str) -> str:
 
 
 def parameters(
-    options: StackOptions, *, previous: Mapping[str, str], zones: Callable[[], tuple[str, str]], is_emulated: bool
+    options: StackOptions,
+    *,
+    previous: Mapping[str, str],
+    zones: Callable[[], tuple[str, str]],
+    caller: Callable[[], str],
+    is_emulated: bool,
 ) -> dict[str, str]:
     """Values of the template's parameters: what was asked for, else what the stack has.
 
     Args:
         previous: the parameters of the stack as it is; empty if there is none.
         zones: names two zones; called only if the stack has none yet.
+        caller: the ARN of who deploys; called only if a new stack is to have another administrator.
         is_emulated: it goes to moto instead of AWS.
 
     Raises:
@@ -122,6 +131,8 @@ def parameters(
         )
     if ZONE_A not in values or ZONE_B not in values:
         values[ZONE_A], values[ZONE_B] = zones()
+    if not previous and options.admin_arn and _is_same(options.admin_arn, caller()):
+        raise UsageError("Whoever deploys a stack administers it: --admin is for somebody else, so leave it out.")
     if values.get(BUDGET) and not values.get(ALERT_EMAIL):
         raise UsageError("A budget does nothing but send mail; say where to with --alert-email.")
     return values
@@ -143,6 +154,16 @@ def _principal(arn: str) -> str:
             "What `aws sts get-caller-identity` says of an assumed role is a session: take the role's own."
         )
     return arn
+
+
+def _is_same(principal: str, caller: str) -> bool:
+    """Whether a role or user of IAM is who calls; the session of a role names it without its path."""
+    kind, _, name = principal.rpartition(":")[2].partition("/")
+    account, name = principal.split(":")[4], name.rpartition("/")[2]
+    called_kind, _, called = caller.rpartition(":")[2].partition("/")
+    if called_kind == "assumed-role":
+        return kind == "role" and (account, name) == (caller.split(":")[4], called.partition("/")[0])
+    return principal == caller
 
 
 def _image(name: str) -> str:

@@ -43,6 +43,7 @@ class Provisioner:
 
     Args:
         zones: names two zones for a new stack.
+        caller: the ARN of who deploys.
         agree: asked before anything is changed, with what an update would change (``None``: all is new). What it
             raises is raised; it may raise to say no.
     """
@@ -54,6 +55,7 @@ class Provisioner:
         name: str,
         region: str,
         zones: Callable[[], tuple[str, str]],
+        caller: Callable[[], str],
         watcher: Watcher,
         agree: Callable[[tuple[Change, ...] | None], None],
         worker_images: WorkerImages,
@@ -63,6 +65,7 @@ class Provisioner:
         self._name = check_name(name)
         self._region = region
         self._zones = zones
+        self._caller = caller
         self._watcher = watcher
         self._agree = agree
         self._worker_images = worker_images
@@ -82,7 +85,13 @@ class Provisioner:
         found = self._stacks.describe(self._name)
         self._check_is_ours(found)
         previous = found.parameters if found else {}
-        values = parameters(options, previous=previous, zones=self._zones, is_emulated=self._stacks.is_emulated)
+        values = parameters(
+            options,
+            previous=previous,
+            zones=self._zones,
+            caller=self._caller,
+            is_emulated=self._stacks.is_emulated,
+        )
         changes = self._change(self._at_rest(found), values)
         deployed = self._stacks.describe(self._name)
         if deployed is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harbor_aws.infra.cluster import AccessRefusedError
 from harbor_aws.infra.deploy.follow import follow, newest_event
 from harbor_aws.infra.deploy.interfaces import in_group, in_network
 from harbor_aws.infra.deploy.leftovers import Leftover
@@ -102,7 +103,7 @@ class Teardown:
         is_second_try = found is not None and found.status == "DELETE_FAILED"
         self._agree(self._losses(stack, doomed, may_lack_queues=is_second_try, force=force))
         if found and stack and self._has_cluster(found):
-            self._cluster_objects.remove(stack)
+            self._empty_cluster(stack, is_second_try=is_second_try)
         if found:
             self._wait_for_pods_interfaces(found)
             self._delete(found)
@@ -142,6 +143,14 @@ class Teardown:
             )
         return Losses(trials=trials, dead_letters=dead.total if dead else 0, buckets=doomed)
 
+    def _empty_cluster(self, stack: Stack, *, is_second_try: bool) -> None:
+        """The first try emptied it, and may have taken these credentials' access away with the stack's access entry."""
+        try:
+            self._cluster_objects.remove(stack)
+        except AccessRefusedError:
+            if not is_second_try:
+                raise
+
     def _wait_for_pods_interfaces(self, found: StackDescription) -> None:
         """They go some minutes after the pods; CloudFormation would fail at their security group meanwhile."""
         group = found.outputs.get(TRIALS_GROUP)
@@ -150,10 +159,13 @@ class Teardown:
             self._interfaces.wait_until_gone(in_group(group), watcher=self._watcher)
 
     def _delete(self, found: StackDescription) -> None:
-        """Once more if it failed and interfaces were in the way, which nobody but AWS and time removes."""
+        """Once more if it failed and interfaces were in the way, which nobody but AWS and time removes.
+
+        While the cluster is there, its own are too, and something else is in the way.
+        """
         networks = [place for _, kind, place in self._stacks.resources(found.id) if kind == NETWORK_TYPE]
         ending = self._delete_once(found)
-        if not is_success(ending.stack.status) and networks:
+        if not is_success(ending.stack.status) and networks and not self._has_cluster(ending.stack):
             self._watcher.began(f"Waiting for what is left in the network of {self._name}")
             if all(self._interfaces.wait_until_gone(in_network(each), watcher=self._watcher) for each in networks):
                 ending = self._delete_once(ending.stack)

@@ -11,14 +11,11 @@ from harbor_aws.infra.doctor.asking import MissingError, ask, get
 from harbor_aws.infra.doctor.check import ON_AWS, Check
 from harbor_aws.infra.doctor.deployed_workers import environment_of, workers_deployment
 from harbor_aws.infra.doctor.finding import Outcome
-from harbor_aws.infra.fargate import DEFAULT_CPU_MILLIS, LAUNCHES_PER_SECOND
+from harbor_aws.infra.fargate import DEFAULT_CPU_MILLIS, FARGATE_SERVICE, LAUNCHES_PER_SECOND, VCPUS_QUOTA
 from harbor_aws.infra.settings import Settings
 
 if TYPE_CHECKING:
     from harbor_aws.infra.doctor.subject import Subject
-
-FARGATE_SERVICE, VCPUS_QUOTA = "fargate", "L-3032A538"
-"""Fargate On-Demand vCPU resource count. https://docs.aws.amazon.com/general/latest/gr/ecs-service.html"""
 
 TRIAL_VCPUS = DEFAULT_CPU_MILLIS / 1000
 """Of a task that does not say how much it needs."""

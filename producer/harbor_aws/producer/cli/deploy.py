@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harbor_aws.infra.aws import Account
+from harbor_aws.infra.deploy.account import caller_arn, fargate_vcpus
 from harbor_aws.infra.deploy.cluster_objects import EksObjects
 from harbor_aws.infra.deploy.keda_manifest import KEDA_VERSION, parse
 from harbor_aws.infra.deploy.keda_source import read_keda_manifest
-from harbor_aws.infra.deploy.parameters import StackOptions, check_name
+from harbor_aws.infra.deploy.parameters import DEFAULT_MAX_VCPUS, StackOptions, check_name
 from harbor_aws.infra.deploy.provision import Provisioner
 from harbor_aws.infra.deploy.stacks import Stacks
 from harbor_aws.infra.deploy.worker_image import BuiltImages
 from harbor_aws.infra.deploy.zones import choose_zones
 from harbor_aws.infra.errors import UsageError
-from harbor_aws.producer.cli.deploy_view import Display, changes_view, costs_as_json, costs_view
+from harbor_aws.producer.cli.deploy_view import Display, changes_view, costs_as_json, costs_view, quota_warning
 from harbor_aws.producer.cli.options import JsonOption, notes, output
 from harbor_aws.producer.cli.targets import (
     RegionOption,
@@ -146,11 +147,15 @@ def deploy(
         raise UsageError("--keda-manifest is for autoscaling, and --no-autoscaling does without; say one of them.")
     keda = parse(read_keda_manifest(keda_manifest), source=keda_manifest) if keda_manifest else None
 
+    vcpus = fargate_vcpus(account)
+
     def agree(changes: tuple[Change, ...] | None) -> None:
         if changes is None:
             notes.print(costs_view(name, place))
         else:
             notes.print(changes_view(name, changes))
+        if warning := quota_warning(vcpus, asked=max_vcpus or (DEFAULT_MAX_VCPUS if changes is None else 0)):
+            notes.print(warning, style="yellow", highlight=False)
         ask("Deploy it?", what="This makes things that cost money", yes=yes)
 
     with Display() as display:
@@ -159,10 +164,11 @@ def deploy(
             name=name,
             region=place,
             zones=lambda: choose_zones(account),
+            caller=lambda: caller_arn(account),
             watcher=display,
             agree=display.pausing(agree),
             worker_images=BuiltImages(account, watcher=display),
-            cluster_objects=EksObjects(display, keda=keda),
+            cluster_objects=EksObjects(display, keda=keda, account_vcpus=vcpus),
         ).deploy(options)
     _report(done, region=place, as_json=as_json)
 

@@ -20,6 +20,7 @@ from harbor_aws.infra.deploy.prices import (
     idle_costs,
     total,
 )
+from harbor_aws.infra.fargate import VCPUS_QUOTA
 from harbor_aws.producer.cli.options import notes
 
 if TYPE_CHECKING:
@@ -58,6 +59,22 @@ def costs_view(name: str, region: str) -> RenderableType:
             "through the NAT gateway), storage, requests (under $1 per 1,000 trials), "
             "builds of tasks' images."
         ),
+    )
+
+
+def quota_warning(vcpus: float | None, *, asked: int) -> str | None:
+    """That trials may use more than there is.
+
+    Args:
+        vcpus: what Fargate gives the account at once; ``None`` if nobody knows.
+        asked: what trials may use of it; 0 for no more than before.
+    """
+    if vcpus is None or vcpus >= asked:
+        return None
+    return (
+        f"Fargate gives this account {vcpus:g} vCPUs at once, for trials, workers and all else, and trials may use "
+        f"{asked}. Pods beyond it wait until their attempt fails. Ask for more ({VCPUS_QUOTA}, "
+        "https://console.aws.amazon.com/servicequotas/home/services/fargate/quotas), or say less with --max-vcpus."
     )
 
 

@@ -79,6 +79,13 @@ def test_as_many_workers_as_the_vcpus_have_trials_for(max_vcpus: int, workers: i
     assert most_workers(max_vcpus) == workers
 
 
+@pytest.mark.parametrize(("account_vcpus", "workers"), [(6, 1), (66, 1), (67, 2), (100, 3), (10_000, 8), (None, 8)])
+def test_workers_leave_their_trials_the_accounts_vcpus(account_vcpus: float | None, workers: int) -> None:
+    """Beside CoreDNS and KEDA each worker needs one, and one for each of its 32 trials."""
+    spec = scaled_object(replace(PLAN, max_vcpus=256, account_vcpus=account_vcpus))["spec"]
+    assert spec["maxReplicaCount"] == workers
+
+
 def test_new_workers_and_their_trials_stay_within_the_launch_rate() -> None:
     """A minute's workers, each with all its slots; one more would be too many."""
     behavior = scaled_object()["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]

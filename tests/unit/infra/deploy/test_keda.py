@@ -18,7 +18,7 @@ from harbor_aws.infra.deploy.cluster_objects import EksObjects
 from harbor_aws.infra.deploy.keda import apply_autoscaling, remove_autoscaling, remove_keda_namespace
 from harbor_aws.infra.deploy.keda_manifest import KedaManifestError
 from harbor_aws.infra.errors import PermanentError, TransientError
-from harbor_aws.infra.scaled_object import MAX_WORKERS, PAUSED_AT, scaled_object_path
+from harbor_aws.infra.scaled_object import MAX_WORKERS, PAUSED_AT, authentication_path, scaled_object_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -137,23 +137,34 @@ async def test_what_scale_said_stays(bench: Bench) -> None:
 async def test_removal_does_not_depend_on_keda(bench: Bench, keda_runs: bool) -> None:
     """One that runs takes its finalizer away; that of one that does not is taken from it."""
     await bench.apply(release())
-    bench.api.objects[SCALED]["metadata"]["finalizers"] = ["finalizer.keda.sh"]
+    held = {SCALED, authentication_path(PLAN.workers_namespace)}
+    for each in held:
+        bench.api.objects[each]["metadata"]["finalizers"] = ["finalizer.keda.sh"]
 
     def keda_lets_go(method: str, path: str) -> None:
-        if (method, path) == ("GET", SCALED) and "deletionTimestamp" in bench.api.objects[SCALED]["metadata"]:
-            del bench.api.objects[SCALED]
-            bench.api.interfere = lambda *_: None
+        there = bench.api.objects.get(path) if method == "GET" and path in held else None
+        if there and "deletionTimestamp" in there["metadata"]:
+            del bench.api.objects[path]
 
     if keda_runs:
         bench.api.interfere = keda_lets_go
     bench.api.asked.clear()
     await bench.remove()
-    assert SCALED not in bench.api.objects
+    assert not held & bench.api.objects.keys()
     assert METRICS not in bench.api.objects
     assert "Ending the autoscaling" in bench.watcher.begun
-    assert (("PATCH", SCALED) in bench.api.asked) is not keda_runs
+    assert {("PATCH", each) in bench.api.asked for each in held} == {not keda_runs}
     await remove_keda_namespace(bench.cluster, PLAN.stack)
     assert NAMESPACE not in bench.api.objects
+
+
+async def test_a_removal_that_broke_off_is_made_good(bench: Bench) -> None:
+    """Another deploy wants all of KEDA again, though its namespace is still there."""
+    await bench.apply(release())
+    await bench.apply()
+    await bench.remove()
+    with pytest.raises(PermanentError, match="All was made but the autoscaling"):
+        await bench.apply()
 
 
 async def test_others_keda_stays(bench: Bench) -> None:

@@ -15,8 +15,16 @@ from harbor_aws.infra.errors import UsageError
 ZONES = {"ZoneA": "eu-west-1a", "ZoneB": "eu-west-1c"}
 
 
-def parameters(options: StackOptions, *, previous: dict[str, str], is_emulated: bool = False) -> dict[str, str]:
-    return parameters_of(options, previous=previous, zones=lambda: ("new-a", "new-b"), is_emulated=is_emulated)
+def parameters(
+    options: StackOptions,
+    *,
+    previous: dict[str, str],
+    is_emulated: bool = False,
+    caller: str = "arn:aws:iam::1:user/me",
+) -> dict[str, str]:
+    return parameters_of(
+        options, previous=previous, zones=lambda: ("new-a", "new-b"), caller=lambda: caller, is_emulated=is_emulated
+    )
 
 
 def test_what_is_not_said_stays() -> None:
@@ -55,6 +63,29 @@ def test_another_administrator() -> None:
     values = parameters(options, previous={})
     assert values["AdminArn"] == asked
     assert parameters(StackOptions(admin_arn=""), previous=values)["AdminArn"] == ""
+
+
+@pytest.mark.parametrize(
+    ("admin", "caller", "is_same"),
+    [
+        ("user/me", "arn:aws:iam::123456789012:user/me", True),
+        ("user/me", "arn:aws:iam::123456789012:user/you", False),
+        ("role/path/team", "arn:aws:sts::123456789012:assumed-role/team/my-session", True),
+        ("role/team", "arn:aws:sts::123456789012:assumed-role/team-b/team", False),
+        ("role/team", "arn:aws:sts::999999999999:assumed-role/team/my-session", False),
+        ("user/team", "arn:aws:sts::123456789012:assumed-role/team/my-session", False),
+    ],
+)
+def test_who_deploys_is_no_other_administrator(admin: str, caller: str, *, is_same: bool) -> None:
+    """EKS refuses a second entry for them, when all else has been made; later it is just what it was."""
+    arn = f"arn:aws:iam::123456789012:{admin}"
+    options = StackOptions(allow_cidrs=("0.0.0.0/0",), admin_arn=arn)
+    assert parameters(options, previous={"Emulated": "false", **ZONES}, caller=caller)["AdminArn"] == arn
+    if not is_same:
+        assert parameters(options, previous={}, caller=caller)["AdminArn"] == arn
+        return
+    with pytest.raises(UsageError, match="--admin is for somebody else"):
+        parameters(options, previous={}, caller=caller)
 
 
 def test_cidrs_are_normal() -> None:

@@ -74,6 +74,7 @@ class Bench:
             name=NAME,
             region="eu-west-1",
             zones=lambda: ("eu-west-1a", "eu-west-1b"),
+            caller=lambda: "arn:aws:iam::123456789012:user/me",
             watcher=self.memory,
             agree=self.agree,
             worker_images=self.images,

@@ -10,6 +10,7 @@ from tests.unit.infra.deploy.event_streams import NAME, stack
 from tests.unit.infra.deploy.fake_cloudformation import FakeCloudFormation
 from tests.unit.infra.deploy.watching import Memory, stacks_on
 
+from harbor_aws.infra.cluster import AccessRefusedError
 from harbor_aws.infra.deploy.follow import StackFailedError
 from harbor_aws.infra.deploy.leftovers import Leftover
 from harbor_aws.infra.deploy.teardown import Remains, Teardown
@@ -59,15 +60,14 @@ class MemoryLeftovers:
 
 
 class MemoryInterfaces:
-    """Network interfaces; the stubborn do not go."""
+    """Network interfaces, which go."""
 
     def __init__(self, calls: list[str]) -> None:
         self._calls = calls
-        self.are_stubborn = False
 
     def wait_until_gone(self, scope: Scope, *, watcher: Watcher) -> bool:
         self._calls.append(f"wait for {scope.filter}={scope.id}")
-        return not self.are_stubborn
+        return True
 
 
 class Bench:
@@ -79,11 +79,14 @@ class Bench:
         self.leftovers = MemoryLeftovers(stubborn=stubborn)
         self.memory = Memory()
         self.asked: list[Losses] = []
+        self.is_refused = False
 
     def apply(self, stack: Stack, outputs: Mapping[str, str]) -> None: ...
 
     def remove(self, stack: Stack) -> None:
         self.fake.calls.append(f"remove what is in {stack.cluster_name}")
+        if self.is_refused:
+            raise AccessRefusedError("refused", status=401)
 
     def destroy(self, *, delete_results: bool = False, force: bool = False) -> Remains | None:
         return Teardown(
@@ -144,9 +147,9 @@ def test_a_deletion_that_fails() -> None:
         event_streams.CREATION, plays=[event_streams.DELETION_WITH_PODS_LEFT, event_streams.DELETION]
     )
     bench = Bench(fake)
-    bench.interfaces.are_stubborn = True
     with pytest.raises(StackFailedError, match="harbor-aws destroy --stack team --region eu-west-1") as raised:
         bench.destroy(delete_results=True)
+    assert "wait for vpc-id=Vpc-1" not in fake.calls  # the cluster is there, with interfaces of its own
     assert "network interfaces of pods" in str(raised.value)
     assert bench.leftovers.buckets() == [BUCKET]
     assert bench.destroy(delete_results=True) == Remains(kept=(), left=())
@@ -154,10 +157,24 @@ def test_a_deletion_that_fails() -> None:
 
 def test_a_deletion_that_interfaces_keep_from_ending() -> None:
     """What a pod left is waited for, and the rest is deleted without anybody's doing."""
-    plays = [event_streams.DELETION_WITH_PODS_LEFT, event_streams.DELETION]
+    begun, *rest = event_streams.DELETION_WITH_PODS_LEFT
+    plays = [[begun, event_streams.resource(1500, "Cluster", "DELETE_COMPLETE"), *rest], event_streams.DELETION]
     bench = Bench(FakeCloudFormation(event_streams.CREATION, plays=plays))
     assert bench.destroy() == Remains(kept=(BUCKET,), left=())
     assert bench.fake.calls[-3:] == ["delete_stack", "wait for vpc-id=Vpc-1", "delete_stack"]
+
+
+def test_access_that_went_with_the_first_try() -> None:
+    """The stack's access entry may be gone, and with it what was to be removed; before that a refusal is one."""
+    past = [*event_streams.CREATION, *event_streams.DELETION_WITH_PODS_LEFT]
+    bench = Bench(FakeCloudFormation(past, plays=[event_streams.DELETION]))
+    bench.is_refused = True
+    assert bench.destroy() is not None
+    bench = Bench(FakeCloudFormation(event_streams.CREATION, plays=[event_streams.DELETION]))
+    bench.is_refused = True
+    with pytest.raises(AccessRefusedError):
+        bench.destroy()
+    assert "delete_stack" not in bench.fake.calls
 
 
 def test_a_cluster_that_is_gone() -> None:

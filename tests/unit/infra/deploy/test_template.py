@@ -150,6 +150,20 @@ def test_queues_and_bucket_are_closed(template: dict[str, Any]) -> None:
     assert {"Key": TAG, "Value": {"Ref": "AWS::StackName"}} in bucket["Properties"]["Tags"]
 
 
+def test_ec2_takes_the_descriptions(template: dict[str, Any]) -> None:
+    """It refuses apostrophes, which neither cfn-lint nor moto does.
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpPermission.html
+    """
+    taken = re.compile(r"[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}")
+    groups = of_type(template, "AWS::EC2::SecurityGroup").values()
+    rules = list(of_type(template, "AWS::EC2::SecurityGroupIngress").values())
+    said = [group["Properties"]["GroupDescription"] for group in groups]
+    said += [rule["Description"] for group in groups for rule in group["Properties"]["SecurityGroupEgress"]]
+    said += [rule["Properties"]["Description"] for rule in rules]
+    assert len(said) >= 6
+    assert [each for each in said if not taken.fullmatch(each)] == []
+
+
 def test_names_that_are_swept(template: dict[str, Any]) -> None:
     """What destroy looks for is what the template calls it, and the longest name still fits a cache's prefix."""
     prefix = template["Resources"]["DockerHubCache"]["Properties"]["EcrRepositoryPrefix"]["Fn::Sub"]

@@ -85,7 +85,7 @@ def test_without_a_cluster_there_is_no_image() -> None:
 
 def test_the_users_image_stays_until_it_is_taken_back() -> None:
     """As every parameter; a name with a blank in it is none."""
-    asked = partial(parameters, zones=lambda: ("a", "b"), is_emulated=False)
+    asked = partial(parameters, zones=lambda: ("a", "b"), caller=lambda: "me", is_emulated=False)
     first = asked(StackOptions(worker_image="mine:1"), previous=ZONES)
     assert first["WorkerImage"] == "mine:1"
     assert asked(StackOptions(), previous=first)["WorkerImage"] == "mine:1"
@@ -139,7 +139,7 @@ def test_the_builders_commands(resources: dict[str, Any], tmp_path: Path, is_who
     assert "Dockerfile" in names
     image = f"{REPOSITORY}:{context.tag}"
     did = [
-        f"aws s3 cp --quiet s3://b/{worker_context_key(context.digest)} context.tar.gz",
+        f"aws s3 cp --only-show-errors s3://b/{worker_context_key(context.digest)} context.tar.gz",
         "aws ecr get-login-password",
         f"docker login -u AWS --password-stdin {REPOSITORY.split('/')[0]}",
         f"docker build -t {image} context",

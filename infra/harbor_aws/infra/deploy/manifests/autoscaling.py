@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harbor_aws.infra.deploy.manifests.plan import DRAIN_SECONDS
-from harbor_aws.infra.deploy.prices import DEFAULT_TRIAL
+from harbor_aws.infra.deploy.prices import DEFAULT_TRIAL, DNS_POD, DNS_PODS, KEDA_POD, KEDA_PODS, WORKER
 from harbor_aws.infra.fargate import LAUNCHES_PER_SECOND
 from harbor_aws.infra.scaled_object import KEDA_API, MAX_WORKERS, MIN_WORKERS, SCALED_OBJECT
 from harbor_aws.infra.settings import Settings
@@ -34,10 +34,24 @@ WORKERS_PER_MINUTE = int(LAUNCHES_PER_SECOND * 60 / (SLOTS + 1))
 """New workers a minute, so that they and the pods of all their trials stay within what an account launches."""
 
 
-def most_workers(max_vcpus: int) -> int:
-    """As many as trials of the default size need slots when they use all vCPUs."""
+SYSTEM_VCPUS = (DNS_PODS * DNS_POD.cpu_millis + KEDA_PODS * KEDA_POD.cpu_millis) / 1000
+"""Of CoreDNS and KEDA."""
+
+
+def most_workers(max_vcpus: int, *, account_vcpus: float | None = None) -> int:
+    """As many as trials of the default size need slots when they use all vCPUs.
+
+    Args:
+        max_vcpus: of trials.
+        account_vcpus: what Fargate gives the account for everything; workers that took it all would have none left for
+            their trials. ``None`` if nobody knows.
+    """
     trials = max_vcpus * 1000 // DEFAULT_TRIAL.cpu_millis
-    return max(1, -(-trials // SLOTS))
+    wanted = -(-trials // SLOTS)
+    if account_vcpus is not None:
+        with_trials = (WORKER.cpu_millis + SLOTS * DEFAULT_TRIAL.cpu_millis) / 1000
+        wanted = min(wanted, int((account_vcpus - SYSTEM_VCPUS) // with_trials))
+    return max(1, wanted)
 
 
 def autoscaling(plan: ClusterPlan) -> list[Json]:
@@ -76,7 +90,7 @@ def _scaled_object(plan: ClusterPlan) -> Json:
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": WORKER_DEPLOYMENT},
             "minReplicaCount": 0,
-            "maxReplicaCount": most_workers(plan.max_vcpus),
+            "maxReplicaCount": most_workers(plan.max_vcpus, account_vcpus=plan.account_vcpus),
             "pollingInterval": POLLING_SECONDS,
             "cooldownPeriod": COOLDOWN_SECONDS,
             "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior()}},

@@ -33,6 +33,8 @@ class ClusterPlan:
     """Where the pods' output goes."""
     max_vcpus: int
     """vCPUs of trials at once."""
+    account_vcpus: float | None = None
+    """What Fargate gives the account at once, in vCPUs; ``None`` if nobody knows."""
     keda_role_arn: str | None = None
     """The IAM role of KEDA's service account; ``None`` for a stack without autoscaling."""
     drain_seconds: int = DRAIN_SECONDS
