@@ -144,6 +144,7 @@ def test_a_strangers_stack_is_left_alone(bench: Bench) -> None:
         (["--allow-cidr", "203.0.113.7/24", "--yes"], "--allow-cidr takes an IPv4 CIDR block"),
         ([*ANYWHERE, "--stack", "local", "--yes"], "cannot be called 'local'"),
         ([*ANYWHERE, "--stack", "My_Stack", "--yes"], "cannot be a stack's name"),
+        ([*ANYWHERE, "--alert-email", "me", "--yes"], "takes an address such as"),
         ([*ANYWHERE, "--budget-usd-per-month", "100", "--yes"], "say where to with --alert-email"),
         ([*ANYWHERE, "--keda-manifest", "/nowhere/keda.yaml", "--yes"], "/nowhere/keda.yaml cannot be read"),
         ([*ANYWHERE, "--keda-manifest", "k.yaml", "--no-autoscaling", "--yes"], "say one of them"),

@@ -65,9 +65,10 @@ async def test_busybox_alone_is_enough(keeper: PodKeeper, busybox: Pod) -> None:
     assert (result.exit_code, result.stdout) == (3, "/bin/sh\n/tmp\n")
 
 
-async def test_bash_runs_a_command_where_there_is_bash(keeper: PodKeeper, debian: Pod) -> None:
-    """Agents begin their commands with `set -o pipefail`."""
-    result = await run(keeper, debian, "set -euo pipefail; x=(1 2); false | true; echo unreachable")
+@pytest.mark.parametrize("user", [None, "root", "nobody"])
+async def test_bash_runs_a_command_where_there_is_bash(keeper: PodKeeper, debian: Pod, user: str | None) -> None:
+    """Agents begin their commands with `set -o pipefail`, whoever they run as."""
+    result = await run(keeper, debian, "set -euo pipefail; x=(1 2); false | true; echo unreachable", user=user)
     assert (result.exit_code, result.stdout) == (1, "")
 
 

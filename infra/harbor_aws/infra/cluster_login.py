@@ -6,21 +6,27 @@ outputs and AWS's credentials.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from harbor_aws.infra.eks import EksToken
 from harbor_aws.infra.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from kubernetes.aio.client import Configuration
 
     from harbor_aws.infra.stack import EksCluster, KubernetesAccess
+
+
+_loading = Lock()
+_TURN_SECONDS = 0.01
 
 
 async def log_in(access: KubernetesAccess) -> tuple[Configuration, ssl.SSLContext]:
@@ -30,28 +36,34 @@ async def log_in(access: KubernetesAccess) -> tuple[Configuration, ssl.SSLContex
         UsageError: there is no such kubeconfig, or it cannot be used.
     """
     # Importing the client takes a second, which commands that never reach the cluster are spared.
-    from kubernetes.aio import config as kubernetes_config
     from kubernetes.aio.client import Configuration
 
     configuration = Configuration()
     try:
-        with _certificate_files_removed():
-            if access.eks is not None:
-                await _configure_for_eks(configuration, access.eks)
-            elif access.kubeconfig is None:
-                kubernetes_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # no types
-            else:
-                await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # ships no types
-                    config_file=str(access.kubeconfig),
-                    context=access.context,
-                    client_configuration=configuration,
-                    persist_config=False,
-                )
-            return configuration, _ssl_context(configuration)
+        async with _alone():
+            with _certificate_files_removed():
+                await _configure(configuration, access)
+                return configuration, _ssl_context(configuration)
     except Exception as error:  # TypeError: no such file; ValueError, KeyError …: what an exec plugin answers
         eks = access.eks and f"AWS's credentials ({access.eks.name} in {access.eks.region})"
         place = eks or access.kubeconfig or "the pod's service account"
         raise UsageError(f"The cluster cannot be reached by {place}: {error}") from error
+
+
+async def _configure(configuration: Configuration, access: KubernetesAccess) -> None:
+    from kubernetes.aio import config as kubernetes_config
+
+    if access.eks is not None:
+        await _configure_for_eks(configuration, access.eks)
+    elif access.kubeconfig is None:
+        kubernetes_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # ships no types
+    else:
+        await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # ships no types
+            config_file=str(access.kubeconfig),
+            context=access.context,
+            client_configuration=configuration,
+            persist_config=False,
+        )
 
 
 async def _configure_for_eks(configuration: Configuration, cluster: EksCluster) -> None:
@@ -65,6 +77,17 @@ async def _configure_for_eks(configuration: Configuration, cluster: EksCluster) 
     configuration.ca_cert_data = base64.b64decode(cluster.certificate_authority).decode()
     configuration.refresh_api_key_hook = put_token  # type: ignore[assignment]  # it is declared by its None alone
     await put_token(configuration)
+
+
+@asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
+    """One at a time in this process, whatever loop it runs in: what the official client remembers is the process's."""
+    while not _loading.acquire(blocking=False):  # noqa: ASYNC110 - an event tells other threads' loops nothing
+        await asyncio.sleep(_TURN_SECONDS)
+    try:
+        yield
+    finally:
+        _loading.release()
 
 
 @contextmanager

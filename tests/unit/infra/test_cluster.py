@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import sys
@@ -20,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from tests.unit.worker.fake_kubernetes import PODS, FakeKubernetes, kubeconfig, refusal, serve
 
 from harbor_aws.infra.cluster import AccessRefusedError, Cluster
+from harbor_aws.infra.cluster_login import log_in
 from harbor_aws.infra.errors import PermanentError, TransientError, UsageError
 from harbor_aws.infra.local.kubernetes.api.certificate import ServerCertificate
 from harbor_aws.infra.stack import KubernetesAccess
@@ -149,6 +151,23 @@ async def test_no_certificate_stays_in_a_file(tmp_path: Path, monkeypatch: pytes
             await cluster.request("GET", PODS)
             assert list(temporary.iterdir()) == []
     assert seen == ["Bearer old", "Bearer new"]
+
+
+async def test_many_log_in_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one loop and in others, each with the same certificates: nobody's files are removed by another's end."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    (tmp_path / "token").write_text("t")
+    certificate = ServerCertificate.make("127.0.0.1").pem
+    path = tls_kubeconfig(tmp_path, "https://localhost:9", certificate, token=tmp_path / "token", with_key=True)
+    access = KubernetesAccess(kubeconfig=path)
+
+    async def several() -> None:
+        await asyncio.gather(*(log_in(access) for _ in range(4)))
+
+    await asyncio.gather(several(), *(asyncio.to_thread(asyncio.run, several()) for _ in range(2)))
+    assert list(temporary.iterdir()) == []
 
 
 async def test_a_wrong_authority_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

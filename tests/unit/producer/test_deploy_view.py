@@ -159,6 +159,8 @@ def test_which_stack_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen_name(None) == "harbor-aws"
     monkeypatch.setenv("HARBOR_AWS_STACK", "team")
     assert (chosen_name(None), chosen_name("other")) == ("team", "other")
+    monkeypatch.setenv("HARBOR_AWS_STACK", "local")
+    assert chosen_name(None) == "local", "which is then refused, rather than another one taken"
 
 
 def test_which_region_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,8 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except _CREDENTIALS as error:
-        raise CredentialsError(f"AWS cannot be asked to {what}: {error} Log in, or set AWS_PROFILE.") from error
+        why = str(error).rstrip(".")
+        raise CredentialsError(f"AWS cannot be asked to {what}: {why}. Log in, or set AWS_PROFILE rightly.") from error
     except ClientError as error:
         raise _translate(error, what) from error
     except (BotoCoreError, ResponseParserError) as error:

@@ -15,7 +15,7 @@ from harbor_aws.infra.deploy.removal import remove_objects
 from harbor_aws.infra.errors import PermanentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from harbor_aws.infra.deploy.follow import Watcher
     from harbor_aws.infra.stack import Stack
@@ -38,8 +38,8 @@ class EksObjects:
 
     Args:
         keda: the objects of KEDA's release manifest; ``None`` for the one that this version knows of.
-        account_vcpus: what Fargate gives the account at once, in vCPUs, which bounds how many workers the queue may
-            have; ``None`` if nobody knows.
+        account_vcpus: asked for what Fargate gives the account at once, in vCPUs, which bounds how many workers the
+            queue may have; ``None`` if nobody knows.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class EksObjects:
         watcher: Watcher,
         *,
         keda: Sequence[dict[str, Any]] | None = None,
-        account_vcpus: float | None = None,
+        account_vcpus: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._watcher = watcher
         self._keda = keda
@@ -74,7 +74,7 @@ class EksObjects:
             asyncio.run(remove_objects(stack, watcher=self._watcher))
 
     async def _apply(self, stack: Stack, outputs: Mapping[str, str]) -> None:
-        plan = replace(plan_from_outputs(stack, outputs), account_vcpus=self._account_vcpus)
+        plan = replace(plan_from_outputs(stack, outputs), account_vcpus=await asyncio.to_thread(self._account_vcpus))
         async with Cluster.open(stack.workers) as cluster:
             unknown = await apply_objects(cluster, manifests(plan))
             if plan.keda_role_arn is not None:

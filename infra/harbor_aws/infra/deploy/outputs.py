@@ -28,7 +28,7 @@ def deployed_stack(name: str) -> Stack:
     try:
         found = Stacks.of(Account(region)).describe(name)
     except UsageError as error:
-        raise UsageError(f"There is no stack {name!r} on this machine, and AWS was not to be asked: {error}") from error
+        raise UsageError(f"There is no stack {name!r} on this machine. {error}") from error
     if found is None:
         raise UsageError(
             f"There is no stack {name!r} on this machine or in {region}; `harbor-aws deploy --stack {name}` makes it."

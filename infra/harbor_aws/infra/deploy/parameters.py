@@ -108,16 +108,7 @@ def parameters(
     Raises:
         UsageError: something asked for makes no sense, or is missing.
     """
-    asked = {
-        CIDRS: ",".join(map(_cidr, options.allow_cidrs)) if options.allow_cidrs else None,
-        MAX_VCPUS: None if options.max_vcpus is None else str(options.max_vcpus),
-        ALERT_EMAIL: options.alert_email,
-        BUDGET: None if options.budget_usd_per_month is None else _amount(options.budget_usd_per_month),
-        DOCKER_HUB_SECRET: options.docker_hub_secret_arn,
-        ADMIN: None if options.admin_arn is None else _principal(options.admin_arn),
-        WORKER_IMAGE: None if options.worker_image is None else _image(options.worker_image),
-        AUTOSCALING: None if options.autoscaling is None else str(options.autoscaling).lower(),
-    }
+    asked = asked_for(options)
     kept = {name: value for name, value in previous.items() if name in PARAMETERS}
     values = {
         **kept,
@@ -138,6 +129,24 @@ def parameters(
     return values
 
 
+def asked_for(options: StackOptions) -> dict[str, str | None]:
+    """The options as values of parameters; ``None`` for what was not said.
+
+    Raises:
+        UsageError: one of them makes no sense, whatever the stack is.
+    """
+    return {
+        CIDRS: ",".join(map(_cidr, options.allow_cidrs)) if options.allow_cidrs else None,
+        MAX_VCPUS: None if options.max_vcpus is None else str(options.max_vcpus),
+        ALERT_EMAIL: None if options.alert_email is None else _address(options.alert_email),
+        BUDGET: None if options.budget_usd_per_month is None else _amount(options.budget_usd_per_month),
+        DOCKER_HUB_SECRET: options.docker_hub_secret_arn,
+        ADMIN: None if options.admin_arn is None else _principal(options.admin_arn),
+        WORKER_IMAGE: None if options.worker_image is None else _image(options.worker_image),
+        AUTOSCALING: None if options.autoscaling is None else str(options.autoscaling).lower(),
+    }
+
+
 def _cidr(text: str) -> str:
     try:
         return str(IPv4Network(text))
@@ -145,6 +154,12 @@ def _cidr(text: str) -> str:
         raise UsageError(
             f"--allow-cidr takes an IPv4 CIDR block such as 203.0.113.7/32, not {text!r}: {error}."
         ) from None
+
+
+def _address(text: str) -> str:
+    if text and not re.fullmatch(r"[^@\s]+@[^@\s]+", text):
+        raise UsageError(f"--alert-email takes an address such as me@example.org, not {text!r}.")
+    return text
 
 
 def _principal(arn: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harbor_aws.infra.deploy.follow import follow, newest_event
 from harbor_aws.infra.deploy.outputs import stack_from_outputs
-from harbor_aws.infra.deploy.parameters import BUDGET, check_name, parameters
+from harbor_aws.infra.deploy.parameters import BUDGET, asked_for, check_name, parameters
 from harbor_aws.infra.deploy.steps import Step, next_step
 from harbor_aws.infra.deploy.template import template_body
 from harbor_aws.infra.errors import PermanentError, UsageError
@@ -82,6 +82,7 @@ class Provisioner:
             BuildFailedError: the workers' image cannot be built.
             InterruptedWatchError: Ctrl-C; CloudFormation, or CodeBuild, goes on.
         """
+        asked_for(options)  # before AWS is asked anything
         found = self._stacks.describe(self._name)
         self._check_is_ours(found)
         previous = found.parameters if found else {}

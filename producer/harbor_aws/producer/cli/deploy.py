@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -147,14 +148,14 @@ def deploy(
         raise UsageError("--keda-manifest is for autoscaling, and --no-autoscaling does without; say one of them.")
     keda = parse(read_keda_manifest(keda_manifest), source=keda_manifest) if keda_manifest else None
 
-    vcpus = fargate_vcpus(account)
+    vcpus = cache(partial(fargate_vcpus, account))
 
     def agree(changes: tuple[Change, ...] | None) -> None:
         if changes is None:
             notes.print(costs_view(name, place))
         else:
             notes.print(changes_view(name, changes))
-        if warning := quota_warning(vcpus, asked=max_vcpus or (DEFAULT_MAX_VCPUS if changes is None else 0)):
+        if warning := quota_warning(vcpus(), asked=max_vcpus or (DEFAULT_MAX_VCPUS if changes is None else 0)):
             notes.print(warning, style="yellow", highlight=False)
         ask("Deploy it?", what="This makes things that cost money", yes=yes)
 

@@ -10,7 +10,6 @@ import typer
 from harbor_aws.infra.aws import configured_region
 from harbor_aws.infra.errors import UsageError
 from harbor_aws.infra.settings import Settings
-from harbor_aws.infra.stack import LOCAL_STACK
 
 DEFAULT_NAME = "harbor-aws"
 """The stack that is meant when neither the command nor the environment says one."""
@@ -30,10 +29,8 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 def chosen_name(name: str | None) -> str:
     """The stack that is meant; the local one is not, unless it is named outright."""
-    if name:
-        return name
-    configured = Settings().stack
-    return DEFAULT_NAME if configured == LOCAL_STACK else configured
+    settings = Settings()
+    return name or (settings.stack if "stack" in settings.model_fields_set else DEFAULT_NAME)
 
 
 def chosen_region(region: str | None) -> str:

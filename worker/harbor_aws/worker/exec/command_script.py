@@ -64,6 +64,7 @@ def start_script(command: Command, command_id: str, *, timeout_seconds: float | 
             f"ha_id={command_id} ha_prefix={marker_prefix(command_id)} ha_limit={limit}",
             f"ha_user={shlex.quote('' if command.user is None else str(command.user))}",
             _TIMER if limit else "",
+            _BASH,
             _COMMAND if command.user is None else _COMMAND_AS_USER,
             _START.replace("@DELIMITER@", delimiter).replace("@INNER@", _inner(command)),
             "}\n",
@@ -90,6 +91,11 @@ def _inner(command: Command) -> str:
 # there that a signal ended what they had run.
 _COMMAND = r"""
 ha_command() { if [ -n "$ha_bash" ]; then bash; else /bin/sh; fi; }
+"""
+
+_BASH = """
+ha_bash=
+if command -v bash >/dev/null; then ha_bash=1; fi
 """
 
 # `su` may start a shell without a word of what it should run, but not in every image one that reads stdin.
@@ -151,8 +157,6 @@ read -r ha_key ha_umask <"$ha_file.run"
 umask 077
 true >"$ha_file.out" && true >"$ha_file.err" && true >"$ha_file.mark"
 umask "${ha_umask:-022}"
-ha_bash=
-if command -v bash >/dev/null; then ha_bash=1; fi
 ha_run() {
   echo begin >&9
   if [ -n "$ha_limit" ]; then
