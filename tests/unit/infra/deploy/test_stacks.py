@@ -130,5 +130,5 @@ class TestLoadStack:
         with pytest.raises(UsageError, match="or in eu-west-1; `harbor-aws deploy --stack other`"):
             load_stack("other")
         fake.failing_looks = [NoCredentialsError()]
-        with pytest.raises(UsageError, match="on this machine. AWS cannot be asked to"):
+        with pytest.raises(UsageError, match=r"on this machine\. AWS cannot be asked to"):
             load_stack(NAME)
