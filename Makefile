@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check unit bench chaos audit format requirements clean
+.PHONY: demo test test-rest test-jobs check unit bench chaos audit format requirements clean
 
 $(STAMP): pyproject.toml requirements-dev.txt
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { \
@@ -25,9 +25,16 @@ check: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest -q tests/unit
 
-test: check
+test: check ## jobs under chaos mostly wait, so they run beside the rest
+	$(MAKE) -j2 test-jobs test-rest
+
+test-rest: $(STAMP)
 	mkdir -p build
-	$(BIN)/pytest -q --basetemp=build/pytest
+	$(BIN)/pytest -q --basetemp=build/pytest --ignore=tests/chaos/jobs
+
+test-jobs: $(STAMP)
+	mkdir -p build
+	$(BIN)/pytest -q --basetemp=build/pytest-jobs tests/chaos/jobs >build/test-jobs.log 2>&1; status=$$?; cat build/test-jobs.log; exit $$status
 
 bench: $(STAMP) ## BENCH_ARGS="--quick", "--only exec", "--kubeconfig FILE"
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
