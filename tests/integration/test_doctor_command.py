@@ -116,8 +116,11 @@ def test_a_profile_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_interruption_leaves_no_pod(stack: Deployed, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM while the probe's pod waits for a machine end with 130, and take it along."""
     stack.cluster.new_pod_status = {"phase": "Pending"}
+    # Whoever runs the tests in the background has them ignore SIGINT, and every process after them.
+    heed = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    command = [*COMMAND, "--stack", stack.name, "--probe"]
     with subprocess.Popen(
-        [*COMMAND, "--stack", stack.name, "--probe"], env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed
     ) as running:
         try:
             deadline = time.monotonic() + 60
