@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from harbor_aws.infra.cluster import ObjectNotFoundError
+from harbor_aws.infra.deploy.manifests.autoscaling import SYSTEM_VCPUS
+from harbor_aws.infra.deploy.manifests.limits import QUOTA
 from harbor_aws.infra.doctor.asking import MissingError, ask, get
 from harbor_aws.infra.doctor.check import ON_AWS, Check
 from harbor_aws.infra.doctor.deployed_workers import environment_of, workers_deployment
@@ -20,21 +22,15 @@ if TYPE_CHECKING:
 TRIAL_VCPUS = DEFAULT_CPU_MILLIS / 1000
 """Of a task that does not say how much it needs."""
 
-QUOTA = "harbor-aws-trials"
-"""The ResourceQuota that ``deploy`` makes."""
-
-DNS_VCPUS = 0.5
-"""Two pods of CoreDNS."""
-
 _QUOTAS_URL = "https://console.aws.amazon.com/servicequotas/home/services/fargate/quotas/L-3032A538"
 
 
 def wanted_vcpus(*, concurrency: int | None, slots: int, stack_vcpus: int) -> tuple[float, str]:
-    """vCPUs that so many trials take with workers and names, and what they are for. Pure."""
+    """vCPUs that so many trials take with workers, names and KEDA, and what they are for. Pure."""
     trials = stack_vcpus if concurrency is None else concurrency * TRIAL_VCPUS
     workers = math.ceil(trials / TRIAL_VCPUS / slots)
     what = f"the stack's {stack_vcpus} vCPUs of trials" if concurrency is None else f"{concurrency} trials at once"
-    return trials + workers + DNS_VCPUS, f"{what} with {workers} workers"
+    return trials + workers + SYSTEM_VCPUS, f"{what} with {workers} workers"
 
 
 async def _vcpus(subject: Subject) -> Outcome:

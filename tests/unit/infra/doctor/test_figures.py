@@ -19,13 +19,13 @@ from harbor_aws.infra.labels import WORKER_LABEL
 @pytest.mark.parametrize(
     ("concurrency", "needed", "what"),
     [
-        (None, 256 + 8 + 0.5, "the stack's 256 vCPUs of trials with 8 workers"),
-        (1, 2.5, "1 trials at once with 1 workers"),
-        (33, 33 + 2 + 0.5, "33 trials at once with 2 workers"),
+        (None, 256 + 8 + 1, "the stack's 256 vCPUs of trials with 8 workers"),
+        (1, 1 + 1 + 1, "1 trials at once with 1 workers"),
+        (33, 33 + 2 + 1, "33 trials at once with 2 workers"),
     ],
 )
 def test_vcpus_that_are_wanted(concurrency: int | None, needed: float, what: str) -> None:
-    """Those of trials, of workers of 32 slots, and of names."""
+    """Those of trials, of workers of 32 slots, of names and of KEDA."""
     assert wanted_vcpus(concurrency=concurrency, slots=32, stack_vcpus=256) == (needed, what)
 
 

@@ -11,7 +11,8 @@ SECURITY_GROUP_API = "vpcresources.k8s.aws/v1beta1"
 """EKS brings it to every cluster; no other Kubernetes knows it.
 https://docs.aws.amazon.com/eks/latest/userguide/sg-pods-example-deployment.html"""
 
-_NAME = "harbor-aws-trials"
+QUOTA = "harbor-aws-trials"
+"""The ResourceQuota's name, and the SecurityGroupPolicy's."""
 
 
 def limits(plan: ClusterPlan) -> list[dict[str, Any]]:
@@ -23,7 +24,7 @@ def _quota(plan: ClusterPlan) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
-        "metadata": {"name": _NAME, "namespace": plan.trials_namespace, "labels": plan.labels},
+        "metadata": {"name": QUOTA, "namespace": plan.trials_namespace, "labels": plan.labels},
         "spec": {"hard": {"requests.cpu": str(plan.max_vcpus)}},
     }
 
@@ -33,6 +34,6 @@ def _security_group_policy(plan: ClusterPlan) -> dict[str, Any]:
     return {
         "apiVersion": SECURITY_GROUP_API,
         "kind": "SecurityGroupPolicy",
-        "metadata": {"name": _NAME, "namespace": plan.trials_namespace, "labels": plan.labels},
+        "metadata": {"name": QUOTA, "namespace": plan.trials_namespace, "labels": plan.labels},
         "spec": {"podSelector": {}, "securityGroups": {"groupIds": [plan.trials_security_group]}},
     }
