@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -12,7 +13,7 @@ from harbor_aws.producer.dead_letters import sweep as sweep_module
 from harbor_aws.producer.dead_letters.sweep import HIDE_SECONDS, Sweep
 
 if TYPE_CHECKING:
-    from harbor_aws.infra.queues import Queue
+    from harbor_aws.infra.queues import IncomingMessage, Queue
 
 
 def filled(count: int) -> MemoryQueue:
@@ -95,6 +96,27 @@ def test_a_receive_whose_answer_was_lost_loses_nothing(monkeypatch: pytest.Monke
 
     queue.fail = fail
     assert sorted(seen(queue), key=int) == [str(number) for number in range(25)]
+
+
+def test_what_a_lost_answer_hid_is_looked_for_after_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty answer that comes after that moment counts for nothing if the server looked before it."""
+    monkeypatch.setattr(sweep_module, "HIDE_SECONDS", 1)
+    queue = filled(9)
+    receive = queue.receive
+    failures = iter([True])
+
+    def slow_receive(**asked: int) -> list[IncomingMessage]:
+        found = receive(**asked)
+        Event().wait(0.7)
+        return found
+
+    def fail(operation: str) -> None:
+        if operation == "receive" and next(failures, False):
+            raise TransientError("HTTP 500")
+
+    queue.fail = fail
+    monkeypatch.setattr(queue, "receive", slow_receive)
+    assert len(seen(queue)) == 9
 
 
 def test_a_queue_that_does_not_answer_is_given_up() -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,7 +95,13 @@ class Pod:
         return subprocess.run(argv, timeout=30, check=False, env=self.env).returncode
 
     def journal(self) -> str:
-        path = self.directory / f"{self.command_id}.run"
+        return self._text("run")
+
+    def printed(self) -> str:
+        return self._text("out")
+
+    def _text(self, suffix: str) -> str:
+        path = self.directory / f"{self.command_id}.{suffix}"
         return path.read_text() if path.exists() else ""
 
 
@@ -227,6 +234,20 @@ def test_a_command_is_ended_by_its_id(pod: Pod) -> None:
     close(leader)
 
 
+def test_whoever_ends_a_command_second_waits_for_what_its_shell_left(pod: Pod) -> None:
+    """A child born as the shell died, deaf to TERM, has ended when either of those who end the command says so."""
+    orphan = "(trap '' TERM; exec sleep 4324) &"
+    leader = pod.begin(pod.start(f'trap "{orphan} exit 1" TERM; echo begun; while :; do sleep 0.1; done'))
+    until(lambda: "begun" in pod.printed())
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(pod.end)
+        until(lambda: "exit" in pod.journal())
+        assert pod.end() == 0
+        assert subprocess.run(["pgrep", "-f", "sleep 432[4]"], stdout=subprocess.DEVNULL, check=False).returncode == 1
+        assert first.result() == 0
+    close(leader)
+
+
 @pytest.mark.root
 def test_a_shell_that_is_ended_does_not_go_on_with_its_next_line(pod: Pod, tmp_path: Path) -> None:
     """Parents are told to end before their children, though a child has the pid that is listed first."""
@@ -243,7 +264,7 @@ def test_a_shell_that_is_ended_does_not_go_on_with_its_next_line(pod: Pod, tmp_p
     """
     own_pids = [shutil.which("unshare") or "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     subprocess.run([*own_pids, pod.shell, "-c", both], timeout=30, check=True, env=pod.env)
-    assert "unreachable" not in (pod.directory / f"{pod.command_id}.out").read_text()
+    assert "unreachable" not in pod.printed()
 
 
 def test_a_command_that_was_ended_before_it_began_never_begins(pod: Pod, tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ class Sweep:
         failures = 0
         seen_again: set[str] = set()
         while len(self._held) < MOST_HELD:
+            began = time.monotonic()
             new, again, error = self._receive()
             failures = failures + 1 if error else 0
             if error:
@@ -96,7 +97,7 @@ class Sweep:
                 yield new
             elif again & seen_again:
                 return  # they came a second time, and nothing new in between: a whole pass
-            elif not again and not error and time.monotonic() >= self._blind_until:
+            elif not again and not error and began >= self._blind_until:
                 return
             seen_again |= again
         self.is_cut_off = True

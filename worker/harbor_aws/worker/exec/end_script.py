@@ -8,8 +8,8 @@ KILL_GRACE_SECONDS = 2
 """How long a command has between TERM and KILL."""
 
 
-# Whoever ends a command notes whom that takes, so that another one that comes meanwhile, or after the first was killed,
-# sees to it as well.
+# Whoever ends a command notes whom that takes, and their session, so that another one that comes meanwhile, or after
+# the first was killed, sees to it as well, and to what the command's shell left in that session as it died.
 #
 # Who is killed: the command's shell, all below it, and what is left without a parent in its session. Who is spared:
 # what runs the command, which is above it or leads the session, and what takes in its output; they still write down
@@ -28,14 +28,14 @@ case $? in
 esac
 """
     + r"""
-grace=$2 pid= sinks= session= doomed= ended= tries=100
+grace=$2 pid= sinks= session= doomed= noted= ended= tries=100
 while [ -z "$pid" ]; do
   while read -r key first rest; do
     case $key in
       exit) ended=1 ;;
       shell) pid=$first ;;
       sink) sinks="$sinks$rest " ;;
-      doomed) doomed="$doomed$first $rest " ;;
+      doomed) session=$first doomed="$doomed$rest " ;;
     esac
   done <"$ha_file.run"
   [ -z "$ended" ] || [ -n "$doomed" ] || exit 0
@@ -112,9 +112,12 @@ alive() {
     case $there in *" $p "*) living="$living $p" ;; esac
   done
 }
-find_all() { look; descend; spare; adopt; descend; alive; }
+find_all() {
+  look; descend; spare; adopt; descend; alive
+  [ "$doomed" = "$noted" ] || echo "doomed ${session:-0}$living" >>"$ha_file.run"
+  noted=$doomed
+}
 find_all
-echo "doomed $living" >>"$ha_file.run"
 [ -n "$living" ] && kill -TERM $living
 deadline=$((grace * 10))
 while [ -n "$living" ] && [ "$deadline" -gt 0 ]; do
