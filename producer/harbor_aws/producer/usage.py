@@ -1,0 +1,82 @@
+"""What a trial's pods cost and used: recorded by workers, added up by ``status`` and ``estimate``. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from harbor_aws.infra.fargate import DEFAULT_STORAGE_GIB, FargateSize
+
+LEAST_BILLED = timedelta(minutes=1)
+"""Of any pod. https://aws.amazon.com/fargate/pricing/ (read on 2026-11-22)"""
+
+
+class PodUsage(BaseModel):
+    """One pod of an attempt: its size, its times (UTC), and the most that was used in it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    role: Literal["agent", "verifier"]
+    cpu_millis: int
+    """Thousandths of a vCPU that are billed."""
+    memory_mib: int
+    """Memory that is billed."""
+    storage_gib: int = DEFAULT_STORAGE_GIB
+    """Storage that is provisioned."""
+    is_provisioned: bool = False
+    """Whether that is what Fargate says it provisioned (``CapacityProvisioned``), and not what was worked out."""
+    created_at: datetime
+    """When the pod's object was made; its bill begins a little later, when its image begins to be pulled."""
+    running_at: datetime | None = None
+    """When commands could be run in it; ``None`` if it never came to that."""
+    ended_at: datetime | None = None
+    """When it was deleted; ``None`` while it is there."""
+    peak_memory_mib: int | None = None
+    """The most memory that its container used, page cache included; ``None`` where the kernel does not say."""
+    cpu_seconds: float | None = None
+    """CPU time that its container used."""
+    peak_storage_mib: int | None = None
+    """What its container had written when it ended; the image is not in it."""
+
+    @property
+    def size(self) -> FargateSize:
+        return FargateSize(self.cpu_millis, self.memory_mib, self.storage_gib)
+
+
+class Consumption(BaseModel):
+    """What is billed, added up over pods."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pods: int = 0
+    vcpu_hours: float = 0.0
+    memory_gb_hours: float = 0.0
+    storage_gb_hours: float = 0.0
+    """Of storage beyond what every pod has for nothing."""
+
+    def __add__(self, other: Consumption) -> Consumption:
+        return Consumption(
+            pods=self.pods + other.pods,
+            vcpu_hours=self.vcpu_hours + other.vcpu_hours,
+            memory_gb_hours=self.memory_gb_hours + other.memory_gb_hours,
+            storage_gb_hours=self.storage_gb_hours + other.storage_gb_hours,
+        )
+
+
+def consumption(usage: PodUsage, *, now: datetime) -> Consumption:
+    """What a pod has consumed, until it ended or ``now``."""
+    return consumed(usage.size, duration=(usage.ended_at or now) - usage.created_at)
+
+
+def consumed(size: FargateSize, *, duration: timedelta) -> Consumption:
+    """What a pod of this size consumes in this time, one minute at least."""
+    hours = max(duration, LEAST_BILLED).total_seconds() / 3600
+    return Consumption(
+        pods=1,
+        vcpu_hours=hours * size.cpu_millis / 1000,
+        memory_gb_hours=hours * size.memory_mib / 1024,
+        storage_gb_hours=hours * max(0, size.storage_gib - DEFAULT_STORAGE_GIB),
+    )
