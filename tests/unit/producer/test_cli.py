@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import TYPE_CHECKING, cast
 
@@ -10,6 +11,7 @@ import typer
 from typer.main import get_command
 
 from harbor_aws.infra.errors import HarborAwsError, PermanentError, TransientError, UsageError
+from harbor_aws.producer.cli import enqueue_main, main
 from harbor_aws.producer.cli.errors import run
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> int:
 
     monkeypatch.setattr("sys.argv", ["program"])
     with pytest.raises(SystemExit) as exited:
-        run(cast("Command", get_command(app)), name="program")
+        run(lambda: cast("Command", get_command(app)), name="program")
     return int(exited.value.code or 0)
 
 
@@ -62,6 +64,27 @@ def test_errors_are_one_line(
 def test_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends with 130, as shells have it."""
     assert ended(monkeypatch, KeyboardInterrupt()) == 130
+
+
+def test_interruption_while_a_command_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the seconds that the imports take is no traceback either."""
+
+    def load(*_: object, **__: object) -> Command:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harbor_aws.producer.cli.load_command", load)
+    with pytest.raises(SystemExit) as exited:
+        enqueue_main()
+    assert exited.value.code == 130
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """harbor-aws and Harbor, each with its own."""
+    monkeypatch.setattr("sys.argv", ["harbor-aws", "--version"])
+    with pytest.raises(SystemExit) as exited:
+        main()
+    assert not exited.value.code
+    assert re.fullmatch(r"harbor-aws \d\S+ \(harbor \d\S+\)\n", capsys.readouterr().out)
 
 
 def test_success(monkeypatch: pytest.MonkeyPatch) -> None:

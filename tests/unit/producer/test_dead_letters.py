@@ -14,7 +14,7 @@ from harbor_aws.infra.errors import TransientError, UsageError
 from harbor_aws.infra.layout import replay_key, state_key
 from harbor_aws.infra.queues import IncomingMessage
 from harbor_aws.producer.celery_message import decode, encode
-from harbor_aws.producer.cli.letters_view import as_json, letter_view
+from harbor_aws.producer.cli.letters_view import as_json, letter_view, letters_view
 from harbor_aws.producer.dead_letters.browse import look
 from harbor_aws.producer.dead_letters.letter import WORKER_DIED, Letter, LetterDetails
 from harbor_aws.producer.dead_letters.pod_end import ContainerState, PodEnd, PodEvent
@@ -25,6 +25,8 @@ from harbor_aws.producer.state import Phase, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from rich.console import RenderableType
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -104,10 +106,26 @@ def test_a_letter_shows_what_became_of_its_pod() -> None:
     assert (pod["container"]["exit_code"], pod["events"][0]["count"]) == (137, 12)
 
 
+@pytest.mark.parametrize("columns", [80, 200])
+def test_letters_can_be_read_on_a_narrow_terminal(columns: int) -> None:
+    """Id, job, trial, cause and reason are whole words, listed and shown, whatever the width."""
+    attributes = {"cause": "PodStartError", "reason": "the image cannot be pulled"}
+    message = trial_message("hello-world__AbCdEfG", attempt=3, attempts=3)
+    found = Letter.of(incoming(encode(message), attributes))
+    listed = printed(letters_view([found], shown=1, everything=[found]), columns=columns)
+    for words in (found.id[:4], JOB, "hello-world__AbCdEfG", "3", "PodStartError", "the image cannot be pulled"):
+        assert words in listed
+    assert "the image cannot be pulled" in printed(letter_view(found, is_committed=False), columns=columns)
+
+
 def shown(letter: Letter) -> str:
     """What ``dlq show`` prints."""
-    console = Console(width=200, file=StringIO(), color_system=None)
-    console.print(letter_view(letter, is_committed=False))
+    return printed(letter_view(letter, is_committed=False), columns=200)
+
+
+def printed(what: RenderableType, *, columns: int) -> str:
+    console = Console(width=columns, file=StringIO(), color_system=None)
+    console.print(what)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 

@@ -55,7 +55,7 @@ class Bench:
         self._monkeypatch.setenv("HARBOR_AWS_STACK", stack)
         self._monkeypatch.setattr("sys.argv", ["scale", *arguments])
         with pytest.raises(SystemExit) as ended:
-            run(load_command("scale"), name="scale")
+            run(lambda: load_command("scale"), name="scale")
         out, err = self._capfd.readouterr()
         assert (ended.value.code or 0) == code, out + err
         return out, err

@@ -14,14 +14,14 @@ __all__ = ["enqueue_main", "main", "replay_main"]
 
 def main() -> None:
     """``harbor-aws``."""
-    run(cast("Command", get_command(app)), name="harbor-aws")
+    run(lambda: cast("Command", get_command(app)), name="harbor-aws")
 
 
 def enqueue_main() -> None:
     """``harbor-aws-enqueue``, which is ``harbor-aws enqueue``."""
-    run(load_command("enqueue"), name="harbor-aws-enqueue")
+    run(lambda: load_command("enqueue"), name="harbor-aws-enqueue")
 
 
 def replay_main() -> None:
     """``harbor-aws-replay``, which is ``harbor-aws dlq replay``."""
-    run(load_command("replay", place="harbor_aws.producer.cli.dlq:replay"), name="harbor-aws-replay")
+    run(lambda: load_command("replay", place="harbor_aws.producer.cli.dlq:replay"), name="harbor-aws-replay")

@@ -7,7 +7,8 @@ them, and no command needs all three.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, cast, override
+from importlib.metadata import version
+from typing import Annotated, Any, cast, override
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -75,6 +76,16 @@ app = typer.Typer(
 )
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"harbor-aws {version('harbor-aws')} (harbor {version('harbor')})")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the versions and exit.")
+    ] = False,
+) -> None:
     """Run Harbor's agent benchmarks on AWS: thousands of trials at once, on SQS, Celery and EKS Fargate."""

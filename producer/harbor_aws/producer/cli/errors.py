@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from harbor_aws.infra.errors import HarborAwsError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harbor_aws.producer.cli.app import Command
 
 FAILED = 1
@@ -17,11 +19,15 @@ INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 
 
-def run(command: Command, *, name: str) -> None:
-    """Run a program's command line and exit as its errors say. SIGTERM ends it as Ctrl-C does, cleaning up."""
+def run(load: Callable[[], Command], *, name: str) -> None:
+    """Run a program's command line and exit as its errors say. SIGTERM ends it as Ctrl-C does, cleaning up.
+
+    Args:
+        load: gives the command, which may take seconds, so that Ctrl-C comes then as well.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        command(prog_name=name)
+        load()(prog_name=name)
     except HarborAwsError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(exit_code(error))

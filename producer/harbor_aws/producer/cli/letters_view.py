@@ -11,12 +11,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from harbor_aws.producer.cli.by_width import ByWidth
 from harbor_aws.producer.cli.render import age, gist
 from harbor_aws.producer.dead_letters.replay import Fate
 from harbor_aws.producer.dead_letters.selection import short_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -41,21 +42,12 @@ def letters_view(letters: Sequence[Letter], *, shown: int, everything: Sequence[
     """A table of the first ``shown`` letters, whose ids are unique among ``everything``."""
     if not letters:
         return Text("No dead letters.")
-    ids, now = short_ids(everything), datetime.now(UTC)
+    ids = short_ids(everything)
     more = f" ({len(letters) - shown} more: narrow it down, or --last)" if len(letters) > shown else ""
-    table = Table(title=f"{len(letters)} dead letters{more}", title_justify="left")
-    table.add_column("ID", no_wrap=True)
-    table.add_column("Age", no_wrap=True)
-    for heading in ("Job", "Trial"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("Attempts", "Cause"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("Reason")
-    for letter in letters[:shown]:
-        row = [ids[letter.id], age((now - letter.at).total_seconds()), letter.job or "–", letter.trial or "–"]
-        table.add_row(*map(_text, [*row, _attempts(letter), letter.cause, gist(letter.reason)]))
+    title = f"{len(letters)} dead letters{more}"
+    listed = ByWidth(_letters_table(letters[:shown], ids, title), _letters_text(letters[:shown], ids, title))
     causes = Counter(letter.cause for letter in letters).most_common()
-    return Group(table, _text(", ".join(f"{count} × {cause}" for cause, count in causes)))
+    return Group(listed, _text(", ".join(f"{count} × {cause}" for cause, count in causes)))
 
 
 def letter_view(letter: Letter, *, is_committed: bool) -> RenderableType:
@@ -110,7 +102,48 @@ def as_json(letter: Letter, *, whole: bool = False) -> dict[str, Any]:
     return fields
 
 
-def _history(attempts: Sequence[AttemptRecord]) -> Table:
+def _letters_table(letters: Sequence[Letter], ids: Mapping[str, str], title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("ID", no_wrap=True)
+    table.add_column("Age", no_wrap=True)
+    for heading in ("Job", "Trial"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("Attempts", "Cause"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("Reason")
+    for letter in letters:
+        row = [ids[letter.id], _age(letter), letter.job or "–", letter.trial or "–"]
+        table.add_row(*map(_text, [*row, _attempts(letter), letter.cause, gist(letter.reason)]))
+    return table
+
+
+def _letters_text(letters: Sequence[Letter], ids: Mapping[str, str], title: str) -> Text:
+    lines = [title]
+    for letter in letters:
+        lines.append(f"{ids[letter.id]}  {letter.job or '–'} {letter.trial or '–'}")
+        lines.append(f"    {_age(letter)} ago, attempt {_attempts(letter)}: {letter.cause}: {gist(letter.reason)}")
+    return _text("\n".join(lines))
+
+
+def _age(letter: Letter) -> str:
+    return age((datetime.now(UTC) - letter.at).total_seconds())
+
+
+def _history(attempts: Sequence[AttemptRecord]) -> ByWidth:
+    return ByWidth(_history_table(attempts), _history_text(attempts))
+
+
+def _history_text(attempts: Sequence[AttemptRecord]) -> Text:
+    lines = ["Attempts"]
+    for attempt in attempts:
+        replay = f", replay {attempt.replay}" if attempt.replay else ""
+        times = f"{_time(attempt.began_at)} to {_time(attempt.ended_at)} UTC"
+        lines.append(f"{attempt.attempt}{replay}: {times}, {attempt.worker or 'no worker'}, {attempt.pod or 'no pod'}")
+        lines.append(f"    {attempt.cause}: {gist(attempt.reason)}")
+    return _text("\n".join(lines))
+
+
+def _history_table(attempts: Sequence[AttemptRecord]) -> Table:
     table = Table(title="Attempts", title_justify="left")
     for heading in ("Replay", "Attempt"):
         table.add_column(heading, justify="right")
