@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-rest test-jobs check unit bench chaos audit format requirements clean
+.PHONY: demo test test-rest test-jobs check unit bench capacity chaos audit format requirements clean
 
 $(STAMP): pyproject.toml requirements-dev.txt
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { \
@@ -38,6 +38,9 @@ test-jobs: $(STAMP)
 
 bench: $(STAMP) ## BENCH_ARGS="--quick", "--only exec", "--kubeconfig FILE"
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
+
+capacity: $(STAMP) ## how long runs take on AWS, and what binds, by the model: docs/capacity.md and its picture
+	$(BIN)/python -m tests.benchmarks.capacity
 
 chaos: $(STAMP) ## SEED=1 MINUTES=30 CHAOS_ARGS="--kubeconfig FILE"
 	$(BIN)/python -m tests.chaos.jobs --seed $(or $(SEED),1) --minutes $(or $(MINUTES),30) $(CHAOS_ARGS)

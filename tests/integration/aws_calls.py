@@ -18,6 +18,11 @@ _KEY = "harbor-aws-test-parameters"
 
 _ACTIONS = {
     "cloudformation:DescribeStacks": "cloudformation:DescribeStacks",
+    "codebuild:BatchGetBuilds": "codebuild:BatchGetBuilds",
+    "codebuild:ListBuildsForProject": "codebuild:ListBuildsForProject",
+    "codebuild:StartBuild": "codebuild:StartBuild",
+    "api.ecr:BatchGetImage": "ecr:BatchGetImage",
+    "logs:GetLogEvents": "logs:GetLogEvents",
     "s3:AbortMultipartUpload": "s3:AbortMultipartUpload",
     "s3:CompleteMultipartUpload": "s3:PutObject",
     "s3:CreateMultipartUpload": "s3:PutObject",
@@ -27,6 +32,7 @@ _ACTIONS = {
     "s3:PutObject": "s3:PutObject",
     "s3:PutObjectTagging": "s3:PutObjectTagging",
     "s3:UploadPart": "s3:PutObject",
+    "secretsmanager:GetSecretValue": "secretsmanager:GetSecretValue",
     "sqs:ChangeMessageVisibility": "sqs:ChangeMessageVisibility",
     "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
     "sqs:DeleteMessage": "sqs:DeleteMessage",
@@ -134,8 +140,18 @@ def _resource(params: dict[str, Any]) -> str:
     if "QueueUrl" in params:
         account, name = params["QueueUrl"].rsplit("/", 2)[-2:]
         return f"arn:aws:sqs:{REGION}:{account}:{name}"
+    if "repositoryName" in params:
+        return f"arn:aws:ecr:{REGION}:{params['registryId']}:repository/{params['repositoryName']}"
+    if "logGroupName" in params:
+        names = f"log-group:{params['logGroupName']}:log-stream:{params['logStreamName']}"
+        return f"arn:aws:logs:{REGION}:123456789012:{names}"
+    if "projectName" in params or "ids" in params:  # a build is a resource of its project
+        project = params["projectName"] if "projectName" in params else params["ids"][0].partition(":")[0]
+        return f"arn:aws:codebuild:{REGION}:123456789012:project/{project}"
     if "StackName" in params:
         return f"arn:aws:cloudformation:{REGION}:123456789012:stack/{params['StackName']}/some-id"
+    if "SecretId" in params:
+        return f"arn:aws:secretsmanager:{REGION}:123456789012:secret:{params['SecretId']}-AbCdEf"
     return f"arn:aws:s3:::{params['Bucket']}" + (f"/{params['Key']}" if "Key" in params else "")
 
 

@@ -53,12 +53,9 @@ class StubBuild:
     project: str
     variables: dict[str, str]
     life: Life
+    log_group: str
     looks: int = 0
     began: float = field(default_factory=time.time)
-
-    @property
-    def log_group(self) -> str:
-        return f"/builds/{self.project}"
 
     @property
     def log_stream(self) -> str:
@@ -126,6 +123,7 @@ class CodeBuildStub:
         most_active: builds at once that the account may have.
         throttled: how many of the next requests of an operation are refused as too many.
         unanswered: how many of the next requests of an operation are carried out, and their connection then cut.
+        log_groups: of projects whose builds print elsewhere than into ``/builds/<project>``.
         forgets: ids of builds that it does not know any more.
         requests: how many of each operation came, the refused ones too.
     """
@@ -137,12 +135,17 @@ class CodeBuildStub:
         self.most_active = 100
         self.throttled: Counter[str] = Counter()
         self.unanswered: Counter[str] = Counter()
+        self.log_groups: dict[str, str] = {}
         self.forgets: set[str] = set()
         self.requests: Counter[str] = Counter()
         self.builds: list[StubBuild] = []
         self.url = ""
         self._by_token: dict[str, tuple[Json, StubBuild]] = {}
         self._lock = threading.Lock()
+
+    def forget_tokens(self) -> None:
+        """As after five minutes."""
+        self._by_token.clear()
 
     def answer(self, operation: str, body: Json) -> tuple[int, Json] | None:
         """Status and body; ``None``: cut the connection."""
@@ -174,6 +177,7 @@ class CodeBuildStub:
             project=body["projectName"],
             variables={each["name"]: each["value"] for each in body.get("environmentVariablesOverride", [])},
             life=self.lives.pop(0) if self.lives else Life(),
+            log_group=self.log_groups.get(body["projectName"], f"/builds/{body['projectName']}"),
         )
         self.builds.append(build)
         self._by_token[token] = (body, build)

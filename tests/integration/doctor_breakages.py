@@ -439,7 +439,7 @@ BREAKAGES = (
         "workers that are too quick",
         object_of("Deployment", WORKER_DEPLOYMENT, is_hasty),
         "launch 100 pods a second",
-        "PER_SECOND",
+        "--launches-per-second 20",
         verdict=Verdict.WARNING,
     ),
     Breakage(

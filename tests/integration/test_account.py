@@ -14,6 +14,7 @@ from tests.integration.moto_stack import REGION
 
 from harbor_aws.infra.aws import Account
 from harbor_aws.infra.deploy.account import caller_arn, fargate_vcpus
+from harbor_aws.infra.deploy.prefix_lists import s3_prefix_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,3 +76,10 @@ def test_who_deploys(monkeypatch: pytest.MonkeyPatch) -> None:
     with moto_account() as url:
         use_account(monkeypatch, url)
         assert caller_arn(ACCOUNT).startswith("arn:aws:")
+
+
+def test_the_prefix_list_of_s3(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is AWS's own of the region."""
+    with moto_account() as url:
+        use_account(monkeypatch, url)
+        assert s3_prefix_list(ACCOUNT).startswith("pl-")

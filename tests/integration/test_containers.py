@@ -49,10 +49,10 @@ class Pods:
         self.statuses[uid] = status
         self.history.append(status)
 
-    async def start(self, uid: str, command: list[str], *, container: Any = (), **spec: Any) -> None:
+    async def start(self, uid: str, command: list[str], *, container: Any = (), labels: Any = (), **spec: Any) -> None:
         main = {"name": "main", "image": "any", "command": command, **dict(container)}
         pod = {
-            "metadata": {"name": f"pod-{uid}", "namespace": "tests", "uid": uid, "labels": {"a": "b"}},
+            "metadata": {"name": f"pod-{uid}", "namespace": "tests", "uid": uid, "labels": {"a": "b", **dict(labels)}},
             "spec": {"restartPolicy": "Never", "containers": [main], **spec},
         }
         await self.runtime.start(pod, self.report)
@@ -371,6 +371,19 @@ async def test_an_execed_process_counts_towards_the_limit(pods: Pods) -> None:
         pytest.skip("this machine does not let us limit memory")
     code, _, _ = await pods.exec("a", PYTHON, "-c", "x = bytearray(200 << 20)")
     assert code == 137
+
+
+async def test_a_container_sees_its_own_control_group(pods: Pods) -> None:
+    """With a limit it is at the place where runtimes show it, cannot be written to, and no other is there."""
+    await pods.running("a", container={"resources": {"limits": {"memory": "64Mi"}}})
+    if await pods.shell("a", "grep -c harbor-aws /proc/self/cgroup || true") == "0":
+        pytest.skip("this machine does not let us limit memory")
+    script = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null"
+    assert await pods.shell("a", f"{script}; true") == str(64 << 20)
+    for refused in ("mkdir /sys/fs/cgroup/x", "mkdir /sys/fs/cgroup/memory/x", "echo 0 > /sys/fs/cgroup/cgroup.procs"):
+        code, _, _ = await pods.exec("a", "sh", "-c", refused)
+        assert code != 0, refused
+    await pods.runtime.stop("a", grace_seconds=5)
 
 
 async def test_restarts(pods: Pods) -> None:

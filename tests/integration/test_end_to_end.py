@@ -24,6 +24,8 @@ from harbor_aws.infra.layout import attempt_key, results_prefix
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.stack import Stack
 from harbor_aws.producer.examples import expected_rewards, tasks_directory
+from harbor_aws.producer.state import CommittedResult
+from harbor_aws.producer.usage import total
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +103,29 @@ def test_a_finished_job_is_all_committed(stack: RunningStack, fetched_job: tuple
     """Every trial of the plan has its result."""
     status = stack.json("status", fetched_job[0])
     assert status["phases"] == {"committed": status["trials"]}
+
+
+def test_a_jobs_cost_is_that_of_its_pods(stack: RunningStack, fetched_job: tuple[str, Path]) -> None:
+    """Every result has its pods, a verifier's own too, with size and times; `status` adds them up, and says dollars."""
+    store = ObjectStore.of(outputs(stack))
+    results = [
+        CommittedResult.model_validate_json(store.get(row.key) or b"")
+        for row in store.list(results_prefix(fetched_job[0]))
+    ]
+    pods = [pod for result in results for pod in result.pods]
+    assert all(result.pods and result.consumed for result in results)
+    assert {pod.role for pod in pods} == {"agent", "verifier"}
+    for pod in pods:
+        assert pod.scheduled_at is not None
+        assert pod.running_at is not None
+        assert pod.ended_at is not None
+        assert pod.created_at <= pod.scheduled_at <= pod.running_at <= pod.ended_at
+    cost = stack.json("status", fetched_job[0])["cost"]
+    whole = total(result.consumed for result in results if result.consumed)
+    assert cost["pods"] == whole.pods >= len(pods)
+    assert (cost["vcpu_hours"], cost["memory_gb_hours"]) == pytest.approx((whole.vcpu_hours, whole.memory_gb_hours))
+    assert cost["usd"] == pytest.approx(whole.vcpu_hours * 0.04048 + whole.memory_gb_hours * 0.004445, rel=0.01)
+    assert cost["trials_not_counted"] == 0
 
 
 def test_a_fetched_directory_holds_what_the_bucket_holds(stack: RunningStack, fetched_job: tuple[str, Path]) -> None:

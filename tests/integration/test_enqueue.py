@@ -124,6 +124,17 @@ def test_nothing_is_sent_if_a_task_cannot_run(moto: Stack, dataset: Path, comman
     assert (out["sent"], [line.partition(":")[0] for line in out["skipped"]]) == (3, ["graphics"])
 
 
+def test_a_task_that_asks_for_no_network(moto: Stack, dataset: Path, command: Command) -> None:
+    """It is refused on a stack that would give it one, and taken on one that enforces that."""
+    make_task(dataset, "alone", toml=IMAGE_TOML + 'network_mode = "no-network"\n')
+    err = command("enqueue", str(dataset), "--job-name", "j", code=2)
+    assert "asks for network_mode 'no-network', which this stack does not enforce" in err
+    assert Queue.trials(moto).counts().visible == 0
+    stack_file(moto.name).write_text(moto.model_copy(update={"isolation": "namespace"}).model_dump_json())
+    command("enqueue", str(dataset), "--job-name", "j")
+    assert Queue.trials(moto).counts().visible == 4
+
+
 def test_a_dry_run_leaves_no_trace(moto: Stack, dataset: Path, command: Command) -> None:
     """--dry-run says what would be sent."""
     assert "3 trials of 3 tasks can run; nothing was enqueued" in command("enqueue", str(dataset), "--dry-run")

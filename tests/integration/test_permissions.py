@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ConnectionClosedError
 from cfnlint.decode import decode_str
 from tests.integration.aws_calls import CallRecorder, Need, grants, recorded_calls, refused, unused
+from tests.integration.codebuild_stub import Life, codebuild_stub
 from tests.integration.moto_account import UNKNOWN_TO_MOTO, moto_account, use_account
 from tests.integration.moto_stack import REGION
 from tests.integration.producer_fakes import FakeWorker
@@ -17,6 +18,7 @@ from tests.tiny_tasks import make_task
 from tests.unit.worker.trial_fakes import MemoryPods
 
 from harbor_aws.infra import aws
+from harbor_aws.infra.builds import many
 from harbor_aws.infra.cluster import AccessRefusedError
 from harbor_aws.infra.deploy import follow
 from harbor_aws.infra.deploy.cluster_objects import EksObjects
@@ -26,15 +28,26 @@ from harbor_aws.infra.deploy.stacks import Stacks
 from harbor_aws.infra.deploy.template import template_body
 from harbor_aws.infra.deploy.worker_image import BuiltImages
 from harbor_aws.infra.errors import TransientError
-from harbor_aws.infra.layout import PLAN_NAME, attempt_key, bundle_key, job_key, result_key
+from harbor_aws.infra.layout import (
+    PLAN_NAME,
+    attempt_key,
+    bundle_key,
+    environment_context_key,
+    job_key,
+    result_key,
+)
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.queues import OutgoingMessage, Queue
+from harbor_aws.infra.secrets.manager import SecretsManager, SecretUnavailableError
+from harbor_aws.infra.secrets.reference import SecretReference
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import load_stack
 from harbor_aws.producer import cli
 from harbor_aws.producer.bundle import pack_task
 from harbor_aws.producer.celery_message import decode, encode
 from harbor_aws.producer.planfile import PlannedTrial, dump_plan
+from harbor_aws.producer.task_images.codebuild import build_missing
+from harbor_aws.producer.task_images.source import ImageBuildError, ImageSource
 from harbor_aws.worker.bundles import BundleCache
 from harbor_aws.worker.delivery import Delivery
 from harbor_aws.worker.inbox import Inbox
@@ -45,9 +58,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from harbor_aws.infra.builds.build import Build
     from harbor_aws.infra.deploy.events import Progress, StackEvent
     from harbor_aws.infra.stack import Stack
     from harbor_aws.producer.message import TrialMessage
+    from harbor_aws.producer.task_images.codebuild import BuildCounts
 
 pytestmark = [
     pytest.mark.filterwarnings(UNKNOWN_TO_MOTO),
@@ -71,6 +86,16 @@ class Silence:
     def failed(self, event: StackEvent, advice: str | None) -> None: ...
 
 
+class Nobody:
+    """Watches no builds."""
+
+    def began(self, *, missing: int, total: int) -> None: ...
+
+    def progressed(self, counts: BuildCounts) -> None: ...
+
+    def ended(self, image: ImageSource, build: Build) -> None: ...
+
+
 @pytest.fixture
 def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CallRecorder]:
     """An account with a deployed stack, and a recorder of this process's calls."""
@@ -86,6 +111,7 @@ def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CallRe
                 region=REGION,
                 zones=lambda: (f"{REGION}a", f"{REGION}b"),
                 caller=lambda: "arn:aws:iam::123456789012:user/me",
+                s3_prefix_list=lambda: "pl-1",
                 watcher=Silence(),
                 agree=lambda _: None,
                 worker_images=BuiltImages(aws.Account(REGION), watcher=Silence()),
@@ -122,6 +148,8 @@ async def test_a_worker_may_do_what_it_does(recorder: CallRecorder, stack: Stack
     """Trials that are committed, tried again, buried and handed back, and an upload that breaks off."""
     plan(stack, tmp_path)
     with recorder.recording():
+        with pytest.raises(SecretUnavailableError):  # moto has none, and IAM would have been asked all the same
+            SecretsManager(stack).read(SecretReference(f"{NAME}/models", "openai"))
         await work(stack, tmp_path)
         break_off_an_upload(stack, attempt_key(JOB, "good", "01-x"), tmp_path)
     assert Queue.trials(stack).counts().total == 2  # the next attempt of one, and one handed back
@@ -150,7 +178,7 @@ def test_a_producer_may_do_what_it_does(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """enqueue, status, fetch and every command of dlq, and an upload that breaks off."""
+    """enqueue, status, fetch and every command of dlq, an image's build, and uploads that break off."""
     monkeypatch.chdir(tmp_path)
     for name in ("one", "two", "three"):
         make_task(tmp_path / "dataset", name)
@@ -177,6 +205,8 @@ def test_a_producer_may_do_what_it_does(
     command("dlq", "purge", second["id"], "--yes")
     with recorder.recording():
         break_off_an_upload(stack, bundle_key("0" * 64), tmp_path)
+        fail_to_build(stack, tmp_path, monkeypatch)
+        break_off_an_upload(stack, environment_context_key("0" * 32), tmp_path)
     check(recorder, "ProducerPolicy")
 
 
@@ -192,6 +222,22 @@ def test_keda_may_do_what_it_says_it_does() -> None:
     (statement,) = granted["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Action"]) == ("Allow", "sqs:GetQueueAttributes")
     assert statement["Resource"] == {"Fn::GetAtt": ["TrialsQueue", "Arn"]}
+
+
+def fail_to_build(stack: Stack, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image that is not there, is built in vain, and whose build's log is read; moto's stack has no builder."""
+    monkeypatch.setattr(many, "LOOK_SECONDS", 0.01)
+    project = f"{NAME}-environments"
+    task = make_task(directory, "built", toml="", files={"environment/Dockerfile": "FROM a"})
+    with codebuild_stub(monkeypatch, project) as codebuild:
+        codebuild.log_groups[project] = f"/harbor-aws/{NAME}/builds"
+        codebuild.lives = [Life("FAILED")]
+        with pytest.raises(ImageBuildError, match="ended as FAILED"):
+            build_missing(
+                stack.model_copy(update={"image_builder_project": project}),
+                {"0" * 32: ImageSource(task / "environment", ("built",))},
+                watcher=Nobody(),
+            )
 
 
 def plan(stack: Stack, directory: Path) -> None:

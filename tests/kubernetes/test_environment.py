@@ -78,7 +78,8 @@ async def started(tmp_path: Path, attempt: Attempt) -> AsyncIterator[FargateEnvi
 
 
 async def test_a_trials_life_costs_few_requests(tmp_path: Path, attempt: Attempt, keeper: PodKeeper) -> None:
-    """A pod is created and deleted by one request each, a command is one, a transfer is one; nothing is polled."""
+    """A pod is created and deleted by one request each, a command is one, a transfer is one; nothing is polled. One
+    more asks for what it used."""
     before = keeper.cluster.requests.copy()
     environment = make(tmp_path, attempt)
     await environment.start(force_build=False)  # makes directories by one command
@@ -89,7 +90,7 @@ async def test_a_trials_life_costs_few_requests(tmp_path: Path, attempt: Attempt
     await environment.download_dir("/logs/agent", tmp_path / "logs")
     await environment.stop(delete=True)
     assert (tmp_path / "logs" / "reward.txt").read_text() == "1\n"
-    assert keeper.cluster.requests - before == {"POST": 1, "DELETE": 1, "EXEC": 4}
+    assert keeper.cluster.requests - before == {"POST": 1, "DELETE": 1, "EXEC": 5}
     assert attempt.failures == []
 
 
@@ -208,7 +209,8 @@ async def test_leftovers_of_earlier_attempts(tmp_path: Path, attempt: Attempt, k
     environment = make(tmp_path, attempt)
     await environment.start(force_build=False)
     await environment.stop(delete=False)
-    assert await keeper.delete_leftovers(job=attempt.job, trial=attempt.trial) == attempt.pod_names
+    left = await keeper.delete_leftovers(job=attempt.job, trial=attempt.trial)
+    assert [pod["metadata"]["name"] for pod in left] == attempt.pod_names
     async with asyncio.timeout(GENEROUS_SECONDS):
         while (await keeper.cluster.list_pods(selector=f"harbor-aws/trial={attempt.trial}"))["items"]:
             await asyncio.sleep(0.5)

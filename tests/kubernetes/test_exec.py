@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from harbor_aws.infra.errors import ExecError, PodFailedError, PodGoneError
+from harbor_aws.infra.errors import ExecError, OutOfMemoryError, PodFailedError, PodGoneError
 from harbor_aws.worker.exec.command import CommandResult, run_command
 from harbor_aws.worker.exec.command_script import Command
 from harbor_aws.worker.exec.output import LIMIT_BYTES
@@ -304,5 +304,6 @@ async def test_a_pod_that_runs_out_of_memory(
             ended = await keeper.explanation(pod, within_seconds=GENEROUS_SECONDS)
             assert ended is not None
             assert ended.reason in ("OOMKilled", "Error")
+            assert isinstance(ended, OutOfMemoryError) == (ended.reason == "OOMKilled")
         else:
             assert result.exit_code == 137

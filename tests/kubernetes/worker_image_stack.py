@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from harbor_aws.infra.cluster import Cluster
 from harbor_aws.infra.deploy.apply import apply_objects
 from harbor_aws.infra.deploy.manifests import manifests
-from harbor_aws.infra.deploy.manifests.workers import SECRETS
 from harbor_aws.infra.layout import results_prefix
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.queues import Queue
+from harbor_aws.infra.secrets.kubernetes import SECRETS
 from harbor_aws.infra.stack import WORKER_DEPLOYMENT, stack_file
 
 if TYPE_CHECKING:

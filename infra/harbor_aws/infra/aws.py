@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_service_quotas import ServiceQuotasClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
@@ -49,6 +50,7 @@ __all__ = [
     "presigned_identity",
     "quotas_client",
     "s3_client",
+    "secretsmanager_client",
     "sqs_client",
     "sts_client",
 ]
@@ -125,6 +127,13 @@ def s3_client(stack: Place, *, read_timeout_seconds: float = 60, connections: in
     """A thread-safe S3 client of the stack's region and endpoint; no call outlives the read time-out by itself."""
     return _session(stack.region, is_emulator=stack.endpoint_url is not None).client(
         "s3", endpoint_url=stack.endpoint_url, config=_config(read_timeout_seconds, connections, DEFAULT_ATTEMPTS)
+    )
+
+
+def secretsmanager_client(stack: Place) -> SecretsManagerClient:
+    """A client of the stack's region and endpoint."""
+    return _session(stack.region, is_emulator=stack.endpoint_url is not None).client(
+        "secretsmanager", endpoint_url=stack.endpoint_url, config=_config(10, 10, DEFAULT_ATTEMPTS)
     )
 
 

@@ -77,6 +77,10 @@ class AccessRefusedError(InfrastructureError):
         self.status = status
 
 
+class QuotaExceededError(TransientError):
+    """The namespace's ResourceQuota has no room for the object until others go."""
+
+
 class WatchExpiredError(TransientError):
     """The resourceVersion is too old to go on from (410): list again."""
 
@@ -101,6 +105,11 @@ class Cluster:
         self.requests: Counter[str] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
         self._renewing = asyncio.Lock()
+
+    @property
+    def url(self) -> str:
+        """The API server's."""
+        return str(self._configuration.host)
 
     @classmethod
     @asynccontextmanager
@@ -388,7 +397,7 @@ def _refusal(code: int, status: Json, place: str) -> InfrastructureError:
         case 410:
             return WatchExpiredError(f"The cluster forgot this resourceVersion: {text}")
         case 403 if "exceeded quota" in text:
-            return TransientError(f"The namespace's quota is used up, until pods end: {text}")
+            return QuotaExceededError(f"The namespace's quota is used up, until pods end: {text}.")
         case 403 if "being terminated" in text:
             return TransientError(f"The namespace still goes; run the command again when it has: {text}")
         case 401 | 403:

@@ -5,6 +5,7 @@ Read on 2026-11-22 from https://docs.aws.amazon.com/eks/latest/userguide/fargate
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from harbor_aws.infra.errors import PermanentError
@@ -70,39 +71,52 @@ class FargateSize:
 LARGEST = FargateSize(16000, 120 * 1024, LARGEST_STORAGE_GIB)
 
 
+_SIZES = tuple(
+    FargateSize(cpu_millis, int(gib * 1024)) for cpu_millis, memories in _GIB_BY_CPU_MILLIS.items() for gib in memories
+)
+
+
 def sizes() -> list[FargateSize]:
-    """Every size, the smallest first."""
-    return [
-        FargateSize(cpu_millis, int(gib * 1024))
-        for cpu_millis, memories in _GIB_BY_CPU_MILLIS.items()
-        for gib in memories
-    ]
+    """Every size, the smallest first. Of those that hold a task the first is also the cheapest."""
+    return list(_SIZES)
+
+
+def cpu_millis(cpus: float) -> int:
+    """Thousandths of a vCPU, as Kubernetes counts: what is finer is rounded up, so that no less is had than asked."""
+    return math.ceil(round(cpus * 1000, 6))  # as floats 2.007 × 1000 is a little more than 2007
 
 
 def size_for(cpus: float | None, memory_mb: int | None, storage_mb: int | None) -> FargateSize:
     """The smallest size that holds a task.
 
     Args:
-        cpus: vCPUs; ``None`` for the default.
+        cpus: vCPUs, whole or fractions; ``None`` for the default.
         memory_mb: MiB, as Harbor counts; ``None`` for the default.
         storage_mb: MiB, as Harbor counts; ``None`` for the default.
 
     Raises:
-        PermanentError: no size holds it; the message says what is too much.
+        PermanentError: no size holds it, or there is no such amount; the message says which.
     """
-    cpu_millis = DEFAULT_CPU_MILLIS if cpus is None else round(cpus * 1000)
+    _ensure_amounts({"CPUs": cpus, "MiB of memory": memory_mb, "MiB of storage": storage_mb})
+    millis = DEFAULT_CPU_MILLIS if cpus is None else cpu_millis(cpus)
     memory_mib = (DEFAULT_MEMORY_MIB if memory_mb is None else memory_mb) + OVERHEAD_MIB
     storage_gib = DEFAULT_STORAGE_GIB if storage_mb is None else max(DEFAULT_STORAGE_GIB, -(-storage_mb // 1024))
-    for size in sizes():
-        if size.cpu_millis >= cpu_millis and size.memory_mib >= memory_mib and storage_gib <= LARGEST_STORAGE_GIB:
+    for size in _SIZES:
+        if size.cpu_millis >= millis and size.memory_mib >= memory_mib and storage_gib <= LARGEST_STORAGE_GIB:
             return FargateSize(size.cpu_millis, size.memory_mib, storage_gib)
-    raise PermanentError(_excess(cpu_millis, memory_mib - OVERHEAD_MIB, storage_gib))
+    raise PermanentError(_excess(millis, memory_mib - OVERHEAD_MIB, storage_gib))
 
 
-def _excess(cpu_millis: int, memory_mib: int, storage_gib: int) -> str:
+def _ensure_amounts(asked: dict[str, float | None]) -> None:
+    for unit, amount in asked.items():
+        if amount is not None and not 0 <= amount < math.inf:
+            raise PermanentError(f"The task asks for {amount:g} {unit}, which is no amount.")
+
+
+def _excess(millis: int, memory_mib: int, storage_gib: int) -> str:
     wanted = []
-    if cpu_millis > LARGEST.cpu_millis:
-        wanted.append(f"{cpu_millis / 1000:g} CPUs (at most {LARGEST.cpu_millis / 1000:g})")
+    if millis > LARGEST.cpu_millis:
+        wanted.append(f"{millis / 1000:g} CPUs (at most {LARGEST.cpu_millis / 1000:g})")
     if memory_mib > LARGEST.container_memory_mib:
         wanted.append(f"{memory_mib} MiB of memory (at most {LARGEST.container_memory_mib})")
     if storage_gib > LARGEST_STORAGE_GIB:

@@ -16,6 +16,18 @@ PREFIX = "harbor-aws/"
 STACK_LABEL = f"{PREFIX}stack"
 WORKER_LABEL = f"{PREFIX}worker"
 
+NETWORK_LABEL = f"{PREFIX}network"
+"""Whoever enforces a pod's network goes by it: the embedded Kubernetes, and the SecurityGroupPolicies of a deployed
+stack. A pod without it has the network that all have."""
+NO_NETWORK = "none"
+"""The label's value of a pod that is to have no network."""
+
+FARGATE_PROFILE_LABEL = "eks.amazonaws.com/fargate-profile"
+"""Which one a pod takes that more than one select.
+https://docs.aws.amazon.com/eks/latest/userguide/fargate-profile.html"""
+ISOLATED_PROFILE = "isolated"
+"""The template's profile of pods without a network, whose subnets have no way out."""
+
 LEFT_OUT = 100
 """Processes that a selector leaves out at most; more would make too long a request line (up to 66 bytes each)."""
 

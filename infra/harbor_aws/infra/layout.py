@@ -19,6 +19,11 @@ def worker_context_key(digest: str) -> str:
     return f"images/worker/sha256/{digest}.tar.gz"
 
 
+def environment_context_key(content_hash: str) -> str:
+    """What a task's image is built from, ``content_hash`` being Harbor's of the environment, and the image's tag."""
+    return f"images/environments/{content_hash}.tar.gz"
+
+
 def job_prefix(job: str) -> str:
     return f"jobs/{job}/"
 

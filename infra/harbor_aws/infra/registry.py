@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import batched
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from harbor_aws.infra.aws import Account, ecr_client
-from harbor_aws.infra.deploy.aws_errors import translated
+from harbor_aws.infra.aws_errors import translated
+from harbor_aws.infra.errors import PermanentError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mypy_boto3_ecr.type_defs import ImageIdentifierTypeDef
 
 _REFERENCE = re.compile(
@@ -21,6 +25,9 @@ _REFERENCE = re.compile(
 """https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html; also of China's regions and for IPv6."""
 
 _MISSING = {"ImageNotFoundException", "RepositoryNotFoundException"}
+
+MOST_PER_REQUEST = 100
+"""Images that one BatchGetImage asks for. https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchGetImage.html"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +80,30 @@ def ecr_image_exists(image: EcrImage) -> bool:
                 return False
             raise
     return True
+
+
+def missing_tags(repository: str, tags: Iterable[str]) -> set[str]:
+    """Those of ``tags`` under which the repository has no image; a request for each :data:`MOST_PER_REQUEST`.
+
+    Args:
+        repository: as pods' images name it, ``<registry>/<repository>``.
+
+    Raises:
+        CredentialsError: there are no credentials, or AWS does not take them.
+        TransientError: ECR did not answer.
+        PermanentError: it refuses, there is no such repository, or it is not one of ECR.
+    """
+    place = ecr_image(repository)
+    if place is None:
+        raise PermanentError(f"{repository} is not a repository of ECR.")
+    client, missing = ecr_client(Account(place.region)), set[str]()
+    for some in batched(sorted(set(tags)), MOST_PER_REQUEST):
+        with translated(f"look for images in {place.repository}"):
+            answer = client.batch_get_image(
+                registryId=place.registry,
+                repositoryName=place.repository,
+                imageIds=[{"imageTag": tag} for tag in some],
+            )
+        there = {image["imageId"].get("imageTag") for image in answer.get("images", [])}
+        missing |= set(some) - there
+    return missing

@@ -10,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harbor_aws.infra.errors import UsageError
 
+type Isolation = Literal["none", "security-group", "namespace"]
+"""What keeps a pod that is to have no network from having one: nothing; a security group, and subnets without a way
+out; or a network namespace of its own."""
+
 
 class EksCluster(BaseModel):
     """An EKS cluster's API, to whom AWS's own credentials are the way in."""
@@ -65,8 +69,17 @@ class Stack(BaseModel):
     image_repository: str = "harbor-aws/environments"
     """Built images are ``<image_repository>:<content hash of the task's environment>``."""
 
-    image_builder: Literal["embedded", "none"] = "none"
-    """Who builds a task's Dockerfile: the embedded Kubernetes, or nobody (the image must exist)."""
+    image_builder: Literal["embedded", "codebuild", "none"] = "none"
+    """Who builds a task's Dockerfile: the embedded Kubernetes, CodeBuild, or nobody (the image must exist)."""
+
+    image_builder_project: str | None = None
+    """CodeBuild's project, where that builds."""
+
+    docker_hub_prefix: str | None = None
+    """What comes before the name of an image of Docker Hub to pull it through ECR's cache, ``<registry>/<prefix>``."""
+
+    isolation: Isolation = "none"
+    """What enforces ``no-network``."""
 
     cluster_name: str | None = None
     """The EKS cluster, of the stack's region, that both namespaces are in."""

@@ -1,4 +1,4 @@
-"""Sends a prepared job: bundles, images, the plan, and last the messages.
+"""Sends a prepared job: bundles, the plan, and last the messages.
 
 Nothing is on the queue before everything that its trials need is in place. The plan is the job's claim on its name, and
 all that is needed to go on after an interruption.
@@ -6,16 +6,13 @@ all that is needed to go on after an interruption.
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from itertools import batched
 from typing import TYPE_CHECKING
 
 from harbor_aws.infra.errors import HarborAwsError, UsageError
-from harbor_aws.infra.images import build_image
 from harbor_aws.infra.layout import PLAN_NAME, bundle_key, job_key, results_prefix, states_prefix, trial_of
 from harbor_aws.infra.queues import BATCH_ENTRIES, OutgoingMessage
 from harbor_aws.producer.celery_message import encode
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
 
     from harbor_aws.infra.objects import ObjectStore
     from harbor_aws.infra.queues import Queue
-    from harbor_aws.infra.stack import Stack
     from harbor_aws.producer.plan import Prepared
     from harbor_aws.producer.planfile import PlannedTrial
 
@@ -41,14 +37,6 @@ SENT_NAME = "sent.json"
 
 _UPLOADS_AT_ONCE = 8
 _BATCHES_AT_ONCE = 8
-_BUILDS_AT_ONCE = 2
-_LOG_PIECES = 200
-_LOG_LINES = 15
-"""What is shown of the log of a build that failed."""
-
-
-class ImageBuildError(HarborAwsError):
-    """The images of some environments could not be built; nothing was enqueued."""
 
 
 class InterruptedSendError(HarborAwsError):
@@ -88,31 +76,6 @@ def upload_bundles(store: ObjectStore, bundles: dict[str, Path], *, advance: Adv
 
     with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as pool:
         return sum(pool.map(lambda item: upload(*item), bundles.items()))
-
-
-async def build_images(stack: Stack, images: dict[str, Path], *, advance: Advance) -> None:
-    """Build every image that does not exist yet.
-
-    Raises:
-        ImageBuildError: some builds failed; all of them are named.
-    """
-    slots = asyncio.Semaphore(_BUILDS_AT_ONCE)
-
-    async def build(content_hash: str, context: Path) -> str | None:
-        log: deque[str] = deque(maxlen=_LOG_PIECES)
-        image = f"{stack.image_repository}:{content_hash}"
-        async with slots:
-            try:
-                await build_image(stack.trials, image=image, context=context, on_log=log.append)
-            except HarborAwsError as error:
-                return "\n".join([f"{context}: {error}", *_tail("".join(log))])
-            finally:
-                advance()
-        return None
-
-    outcomes = await asyncio.gather(*(build(content_hash, context) for content_hash, context in images.items()))
-    if failures := [outcome for outcome in outcomes if outcome]:
-        raise ImageBuildError("\n".join([f"Nothing was enqueued: {len(failures)} image(s) were not built.", *failures]))
 
 
 def claim(store: ObjectStore, prepared: Prepared) -> None:
@@ -167,10 +130,6 @@ def send(store: ObjectStore, queue: Queue, job: str, trials: Sequence[PlannedTri
     finally:
         pool.shutdown(cancel_futures=True)
     _note(store, job, sent)
-
-
-def _tail(log: str) -> list[str]:
-    return [f"  | {line}" for line in log.splitlines()[-_LOG_LINES:]]
 
 
 def _taken(job: str) -> UsageError:

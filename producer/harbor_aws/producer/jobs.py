@@ -34,10 +34,15 @@ class JobSummary(BaseModel):
 def list_jobs(store: ObjectStore, *, limit: int) -> list[JobSummary]:
     """The newest ``limit`` jobs, newest first."""
     with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
-        names = list(store.list_folders(_JOBS_PREFIX))
-        times = [found for found in pool.map(lambda name: _enqueued_at(store, name), names) if found]
-        newest = sorted(times, reverse=True)[:limit]
+        newest = newest_jobs(store, pool, limit=limit)
         return list(pool.map(lambda found: _summary(store, *found), newest))
+
+
+def newest_jobs(store: ObjectStore, pool: ThreadPoolExecutor, *, limit: int) -> list[tuple[datetime, str]]:
+    """When the newest ``limit`` jobs were enqueued, and their names; newest first."""
+    names = list(store.list_folders(_JOBS_PREFIX))
+    times = [found for found in pool.map(lambda name: _enqueued_at(store, name), names) if found]
+    return sorted(times, reverse=True)[:limit]
 
 
 def _enqueued_at(store: ObjectStore, job: str) -> tuple[datetime, str] | None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+from harbor_aws.producer.usage import Consumption
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TASK_NAME = "harbor_aws.run_trial"
 """The name of the one Celery task; its only argument is a :class:`TrialMessage` as a JSON object."""
@@ -31,6 +36,18 @@ class AttemptRecord(BaseModel):
     cause: str
     """The class of the exception that ended it."""
     reason: str = ""
+    consumed: Consumption | None = None
+    """What the whole trial had consumed when this attempt ended; only the newest attempt says so. It is told here, for
+    workers of earlier versions read an attempt that tells more than they know, and refuse such a message."""
+
+
+def consumed_by(history: Iterable[AttemptRecord]) -> Consumption:
+    """What a trial had consumed when the last of these attempts ended, as far as they tell."""
+    told = [record.consumed for record in history if record.consumed is not None]
+    return told[-1] if told else Consumption()
+
+
+_ADDED_LATER = {"replay", "history", "waits", "waiting_since", "disruptions"}
 
 
 class TrialMessage(BaseModel):
@@ -54,6 +71,15 @@ class TrialMessage(BaseModel):
     agent_retries: int = Field(default=0, ge=0)
     """How many of the attempts so far were the agent's doing and tried again by ``--max-retries``."""
 
+    waits: int = Field(default=0, ge=0)
+    """How many of the attempts so far found no room for the trial, and cost it nothing."""
+
+    waiting_since: AwareDatetime | None = None
+    """When it was first refused for want of room; ``None`` once a pod of it has run."""
+
+    disruptions: int = Field(default=0, ge=0)
+    """How many of the attempts so far were nobody's fault otherwise (an eviction), and cost it nothing."""
+
     replay: int = Field(default=0, ge=0)
     """How often the trial was put back from the dead-letter queue; each time its attempts start again at 1."""
 
@@ -74,8 +100,13 @@ class TrialMessage(BaseModel):
         """Whether nothing was ever sent of the trial before this message."""
         return self.attempt == 1 and self.replay == 0
 
+    @property
+    def consumed(self) -> Consumption:
+        """What the trial's earlier attempts consumed, as far as the history tells."""
+        return consumed_by(self.history)
+
     @model_serializer(mode="wrap")
     def _without_news(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A message that needs neither ``replay`` nor ``history`` is one that workers without them can read."""
+        """A message that needs none of what was added later is one that workers without that can read."""
         fields: dict[str, Any] = serialize(self)
-        return {name: value for name, value in fields.items() if value or name not in ("replay", "history")}
+        return {name: value for name, value in fields.items() if value or name not in _ADDED_LATER}

@@ -15,20 +15,18 @@ from harbor.metrics.mean import Mean
 from pydantic import BaseModel, ConfigDict
 
 from harbor_aws.infra.layout import result_key, results_prefix, state_key, states_prefix, trial_of
+from harbor_aws.producer.cost import Cost, cost
 from harbor_aws.producer.planfile import load_plan
 from harbor_aws.producer.state import CommittedResult, Phase, TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from harbor_aws.infra.objects import ObjectStore
     from harbor_aws.producer.planfile import PlannedTrial
 
 QUEUED = "queued"
 """What a trial is that nobody has taken up."""
-
-IN_FLIGHT = frozenset({Phase.STARTING, Phase.AGENT, Phase.VERIFIER, Phase.COLLECTING})
-"""Phases in which a worker has the trial."""
 
 _READS_AT_ONCE = 32
 
@@ -77,6 +75,8 @@ class Overview(BaseModel):
     """By Harbor's evaluation key: agent, model, dataset."""
     exceptions: dict[str, int]
     """Exceptions that are part of committed results, by type."""
+    cost: Cost
+    """What its trials have cost so far, whatever came of them."""
 
     @property
     def committed(self) -> int:
@@ -98,6 +98,15 @@ class JobReader:
         self._plan = load_plan(store, job)
         self._results: dict[str, CommittedResult] = {}
         self._etags: dict[str, str] = {}
+
+    @property
+    def plan(self) -> list[PlannedTrial]:
+        return self._plan
+
+    @property
+    def results(self) -> Mapping[str, CommittedResult]:
+        """By trial, as of the last :meth:`read`."""
+        return self._results
 
     def read(self) -> Overview:
         """Where the job stands now."""
@@ -132,11 +141,17 @@ def _overview(
         job=job,
         trials=len(phases),
         phases=dict(Counter(phases.values())),
-        in_flight=[trial for trial in flying if trial.phase in IN_FLIGHT],
+        in_flight=[trial for trial in flying if trial.phase.is_in_flight],
         waiting=[trial for trial in flying if trial.phase in (Phase.RETRYING, Phase.HANDED_BACK)],
         dead=[trial for trial in flying if trial.phase == Phase.DEAD],
         rewards=_rewards(results.values()),
         exceptions=dict(Counter(result.exception_type for result in results.values() if result.exception_type)),
+        cost=cost(
+            [
+                *(result.consumed for result in results.values()),
+                *(state.consumption(now=now) for state in known),
+            ]
+        ),
     )
 
 

@@ -19,14 +19,20 @@ from harbor_aws.infra.errors import UsageError
 from harbor_aws.producer.agents import agent_reasons
 from harbor_aws.producer.bundle import pack_task
 from harbor_aws.producer.celery_message import encode
+from harbor_aws.producer.estimate.limits import planned_pods
+from harbor_aws.producer.estimate.pods import TRIAL_DEADLINE_SECONDS, agent_of
+from harbor_aws.producer.estimate.right_size import RightSized, counted, right_sized
 from harbor_aws.producer.planfile import PlannedTrial
 from harbor_aws.producer.portable import portable_job_config, portable_trial_config, unportable_reasons
+from harbor_aws.producer.profile import TaskRun
 from harbor_aws.producer.refusal import Objections
 from harbor_aws.producer.secrets import secret_reasons
 from harbor_aws.producer.support import task_environments, unset_variable_reasons, unsupported_reasons
+from harbor_aws.producer.task_images.source import ImageSource
 from harbor_aws.producer.tasks import ResolvedTasks, resolve_tasks, task_label, without_tasks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -35,6 +41,10 @@ if TYPE_CHECKING:
     from harbor.models.job.lock import JobLock
     from harbor.models.trial.config import TaskConfig, TrialConfig
     from harbor.tasks.client import TaskIdType
+
+    from harbor_aws.infra.stack import Stack
+    from harbor_aws.producer.estimate.pods import PlannedPod
+    from harbor_aws.producer.profile import PodUse
 
 _PACKING_AT_ONCE = 4
 _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -52,10 +62,12 @@ class Prepared:
     """Harbor's metrics by dataset."""
     bundles: dict[str, Path]
     """Archives by their digest."""
-    images: dict[str, Path]
-    """Directories with a Dockerfile, by the content hash that names the image built from it."""
+    images: dict[str, ImageSource]
+    """What is built from a Dockerfile, by the content hash that names the image."""
     skipped: list[str] = field(default_factory=list)
     """Tasks that were left out, each with its reasons."""
+    right_sized: list[RightSized] = field(default_factory=list)
+    """Tasks whose trials get another size than they ask for."""
 
     @property
     def job(self) -> str:
@@ -66,23 +78,43 @@ class Prepared:
         return len({trial.bundle for trial in self.trials})
 
 
-async def prepare(config: JobConfig, *, directory: Path, attempts: int, skip_unsupported: bool = False) -> Prepared:
+async def prepare(
+    config: JobConfig,
+    *,
+    directory: Path,
+    attempts: int,
+    skip_unsupported: bool = False,
+    stack: Stack | None = None,
+    deadline_seconds: float = TRIAL_DEADLINE_SECONDS,
+    uses: Callable[[Sequence[PlannedTrial]], Mapping[TaskRun, PodUse]] | None = None,
+) -> Prepared:
     """Plan a job, check all of it, and pack its tasks into ``directory``.
+
+    Args:
+        stack: where it is to run; ``None`` for one that enforces no network policy.
+        deadline_seconds: how long an attempt may take.
+        uses: what earlier runs of the tasks used, by which they get other sizes; asked once, may block.
 
     Raises:
         RefusedError: something of the job cannot run; all reasons at once.
         UsageError: there is nothing to run, or a file is missing.
         DatasetError: the dataset could not be had.
     """
-    objections = Objections(job=[*_name_reasons(config.job_name), *unportable_reasons(config)])
+    _check_name(config.job_name)
+    objections = Objections(job=unportable_reasons(config))
     config = portable_job_config(config)
     objections.job += [*agent_reasons(config, os.environ), *secret_reasons(config, os.environ)]
     resolved = await resolve_tasks(config, objections)
-    _check_tasks(config, resolved, objections)
+    _check_tasks(config, resolved, objections, stack)
     digests = await _pack(resolved, objections, directory=directory)
-    trials, configs = _plan_trials(config, resolved, digests, objections, attempts=attempts)
+    planning = _Planning(config, resolved, digests, attempts=attempts, deadline_seconds=deadline_seconds)
+    trials, configs = planning.trials(objections)
     total = len({task_label(task) for task in resolved.all} | objections.tasks.keys())
     objections.raise_if_any(total_tasks=total, skip_unsupported=skip_unsupported)
+    found: list[RightSized] = []
+    if uses is not None:
+        configs, found = planning.right_sized(configs, await asyncio.to_thread(uses, trials))
+    trials = [planning.with_pods(trial) for trial in configs]
     if objections.tasks:
         config = without_tasks(config, resolved, set(objections.tasks))
     tasks = [trial.task for trial in configs]
@@ -94,19 +126,22 @@ async def prepare(config: JobConfig, *, directory: Path, attempts: int, skip_uns
         bundles={trial.bundle: _archive(directory, trial.bundle) for trial in trials},
         images=_images(config, resolved, tasks),
         skipped=objections.task_lines(),
+        right_sized=counted(found),
     )
 
 
-def _name_reasons(job: str) -> list[str]:
-    if _JOB_NAME.fullmatch(job):
-        return []
-    return [f"The job's name {job!r} must be letters, digits, '.', '_' and '-', at most 200, the first no sign."]
+def _check_name(job: str) -> None:
+    """By itself: every trial's message has the name in it, so every task would be objected to as well."""
+    if not _JOB_NAME.fullmatch(job):
+        raise UsageError(
+            f"The job's name {job!r} must be letters, digits, '.', '_' and '-', at most 200, the first no sign."
+        )
 
 
-def _check_tasks(config: JobConfig, resolved: ResolvedTasks, objections: Objections) -> None:
+def _check_tasks(config: JobConfig, resolved: ResolvedTasks, objections: Objections, stack: Stack | None) -> None:
     for task_id, task in resolved.loaded.items():
         reasons = [
-            *unsupported_reasons(task, options=config.environment, verify=not config.verifier.disable),
+            *unsupported_reasons(task, options=config.environment, verify=not config.verifier.disable, stack=stack),
             *unset_variable_reasons(task, config=config, environ=os.environ),
         ]
         if reasons:
@@ -137,37 +172,76 @@ def _archive(directory: Path, digest: str) -> Path:
     return directory / f"{digest}.tar.zst"
 
 
-def _plan_trials(
-    config: JobConfig,
-    resolved: ResolvedTasks,
-    digests: dict[TaskIdType, str],
-    objections: Objections,
-    *,
-    attempts: int,
-) -> tuple[list[PlannedTrial], list[TrialConfig]]:
-    """The trials of all tasks that have nothing against them, in Harbor's order, each with its configuration.
+class _Planning:
+    """From the configurations of trials to the trials themselves."""
 
-    Harbor draws a trial's name at random when it makes the configuration: it is made here, once.
-    """
-    tasks = [task for task in resolved.all if task.get_task_id() in digests]
-    configs = JobPlan.build_trial_configs(config, tasks, job_id=uuid4())
-    retry = json.loads(config.retry.model_dump_json(exclude_defaults=True))
-    trials = [
-        PlannedTrial(
+    def __init__(
+        self,
+        config: JobConfig,
+        resolved: ResolvedTasks,
+        digests: dict[TaskIdType, str],
+        *,
+        attempts: int,
+        deadline_seconds: float,
+    ) -> None:
+        self._config = config
+        self._resolved = resolved
+        self._digests = digests
+        self._attempts = attempts
+        self._deadline_seconds = deadline_seconds
+        self._retry = json.loads(config.retry.model_dump_json(exclude_defaults=True))
+        self._pods: dict[str, tuple[PlannedPod, ...]] = {}
+
+    def trials(self, objections: Objections) -> tuple[list[PlannedTrial], list[TrialConfig]]:
+        """Of all tasks that have nothing against them, in Harbor's order, each with its configuration.
+
+        Harbor draws a trial's name at random when it makes the configuration: it is made here, once.
+        """
+        tasks = [task for task in self._resolved.all if task.get_task_id() in self._digests]
+        configs = JobPlan.build_trial_configs(self._config, tasks, job_id=uuid4())
+        configs = [trial for trial in configs if task_label(trial.task) not in objections.tasks]
+        trials = [self.trial(trial) for trial in configs]
+        for trial in trials:
+            if trial.task not in objections.tasks and (reason := _message_reason(self._config.job_name, trial)):
+                objections.tasks[trial.task].append(reason)
+        kept = [pair for pair in zip(trials, configs, strict=True) if pair[0].task not in objections.tasks]
+        return [trial for trial, _ in kept], [trial_config for _, trial_config in kept]
+
+    def trial(self, trial: TrialConfig) -> PlannedTrial:
+        """Without its pods."""
+        return PlannedTrial(
             trial=trial.trial_name,
             task=task_label(trial.task),
-            bundle=digests[trial.task.get_task_id()],
+            bundle=self._digests[trial.task.get_task_id()],
             trial_config=portable_trial_config(trial),
-            attempts=attempts,
-            retry=retry,
+            attempts=self._attempts,
+            retry=self._retry,
         )
-        for trial in configs
-    ]
-    for trial in trials:
-        if trial.task not in objections.tasks and (reason := _message_reason(config.job_name, trial)):
-            objections.tasks[trial.task].append(reason)
-    kept = [pair for pair in zip(trials, configs, strict=True) if pair[0].task not in objections.tasks]
-    return [trial for trial, _ in kept], [trial_config for _, trial_config in kept]
+
+    def with_pods(self, trial: TrialConfig) -> PlannedTrial:
+        planned = self.trial(trial)
+        alike = json.dumps({**planned.trial_config, "trial_name": planned.bundle}, sort_keys=True)
+        if alike not in self._pods:  # the attempts at a task need not read its directory each
+            task = self._resolved.loaded[trial.task.get_task_id()]
+            self._pods[alike] = planned_pods(task, trial, deadline_seconds=self._deadline_seconds)
+        return planned.model_copy(update={"pods": self._pods[alike]})
+
+    def right_sized(
+        self, configs: list[TrialConfig], uses: Mapping[TaskRun, PodUse]
+    ) -> tuple[list[TrialConfig], list[RightSized]]:
+        """The configurations with the sizes that earlier runs propose, and what those are."""
+        pairs = [self._right_sized(trial, uses) for trial in configs]
+        return [config for config, _ in pairs], [change for _, change in pairs if change is not None]
+
+    def _right_sized(self, trial: TrialConfig, uses: Mapping[TaskRun, PodUse]) -> tuple[TrialConfig, RightSized | None]:
+        task_id = trial.task.get_task_id()
+        return right_sized(
+            self._resolved.loaded[task_id],
+            trial,
+            of=TaskRun(self._digests[task_id], agent_of(portable_trial_config(trial))),
+            uses=uses,
+            deadline_seconds=self._deadline_seconds,
+        )
 
 
 def _message_reason(job: str, trial: PlannedTrial) -> str | None:
@@ -187,13 +261,14 @@ def _lock(config: JobConfig, configs: list[TrialConfig], resolved: ResolvedTasks
     return lock.model_copy(update={"trials": lock.trials * config.n_attempts})
 
 
-def _images(config: JobConfig, resolved: ResolvedTasks, tasks: list[TaskConfig]) -> dict[str, Path]:
+def _images(config: JobConfig, resolved: ResolvedTasks, tasks: list[TaskConfig]) -> dict[str, ImageSource]:
     """What is to be built, by the content hash that names it: the tasks' own environments and separate verifiers'."""
-    loaded = {task.get_task_id(): resolved.loaded[task.get_task_id()] for task in tasks}
-    environments = [
-        environment
-        for task in loaded.values()
-        for environment in task_environments(task, verify=not config.verifier.disable)
-        if environment.is_built
-    ]
-    return {environment_content_hash(environment.directory): environment.directory for environment in environments}
+    images: dict[str, ImageSource] = {}
+    for task in {each.get_task_id(): each for each in tasks}.values():
+        for environment in task_environments(resolved.loaded[task.get_task_id()], verify=not config.verifier.disable):
+            if environment.is_built:
+                content_hash = environment_content_hash(environment.directory)
+                others = images[content_hash].tasks if content_hash in images else ()
+                named = tuple(dict.fromkeys([*others, task_label(task)]))
+                images[content_hash] = ImageSource(environment.directory, named)
+    return images

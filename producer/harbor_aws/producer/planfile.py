@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harbor_aws.infra.errors import UsageError
 from harbor_aws.infra.layout import PLAN_NAME, job_key
+from harbor_aws.producer.estimate.pods import PlannedPod
 from harbor_aws.producer.message import TrialMessage
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class PlannedTrial(BaseModel):
     """Harbor's ``TrialConfig`` as JSON, without its defaults and without ``trials_dir``."""
     attempts: int
     retry: dict[str, Any] = Field(default_factory=dict)
+    pods: tuple[PlannedPod, ...] = ()
+    """What an attempt starts; empty if an older version planned the job. No part of what runs."""
 
     def message(self, job: str) -> TrialMessage:
         """The trial's first message."""

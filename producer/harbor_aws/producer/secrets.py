@@ -41,7 +41,7 @@ def _redacted(config: JobConfig, environ: Mapping[str, str]) -> Iterator[str]:
             if is_sensitive_env_key(name) and not is_env_template(value) and environ.get(name) != value:
                 yield (
                     f"{option} {name}=… holds a secret, which must not travel through the queue: give {name} to the "
-                    f"workers as an environment variable and pass {option} '{name}=${{{name}}}'"
+                    f"workers (`harbor-aws secrets set {name}`) and pass {option} '{name}=${{{name}}}'"
                 )
 
 
@@ -62,8 +62,8 @@ def _secret_kwargs(config: JobConfig) -> Iterator[str]:
         for name, value in _leaves(kwargs):
             if is_sensitive_env_key(name) and _looks_secret(value):
                 yield (
-                    f"{option} {name}=… looks like a secret and would travel in clear: give it to the workers as an "
-                    f"environment variable instead"
+                    f"{option} {name}=… looks like a secret and would travel in clear: give it to the workers "
+                    f"instead, as a variable (`harbor-aws secrets set`)"
                 )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from harbor_aws.producer.usage import Consumption, PodUsage, consumption, total
+
 
 class Phase(StrEnum):
     """Where a trial is. A trial without a state is still in the queue, and counted as queued."""
@@ -33,6 +35,14 @@ class Phase(StrEnum):
     """It has a result, which is what says so: no state of this phase is written."""
     DEAD = "dead"
     """It is in the dead-letter queue."""
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether a worker has the trial."""
+        return self in _IN_FLIGHT
+
+
+_IN_FLIGHT = frozenset({Phase.STARTING, Phase.AGENT, Phase.VERIFIER, Phase.COLLECTING})
 
 
 class TrialState(BaseModel):
@@ -57,6 +67,20 @@ class TrialState(BaseModel):
     """Why it is retrying or dead: the exception's class and message."""
     logs: str | None = None
     """Key of the archive that the last failed attempt left; that of one that was handed back expires."""
+    pods: list[PodUsage] = []
+    """The attempt's pods so far."""
+    consumed: Consumption | None = None
+    """What was consumed before the attempt's pods; ``None`` if an older version wrote this, which did not know."""
+
+    def consumption(self, *, now: datetime) -> Consumption | None:
+        """What the trial has consumed by now; ``None`` if that is not known.
+
+        No pod is taken to have lived on after its worker was done with it.
+        """
+        if self.consumed is None:
+            return None
+        until = now if self.phase.is_in_flight else self.since
+        return self.consumed + total(consumption(pod, now=until) for pod in self.pods)
 
 
 class ReplayMarker(BaseModel):
@@ -85,5 +109,9 @@ class CommittedResult(BaseModel):
     """What the verifier gave; ``None`` when it gave nothing."""
     exception_type: str | None = None
     """The exception that Harbor recorded as part of the result, such as ``AgentTimeoutError``."""
+    pods: list[PodUsage] = []
+    """The pods of the attempt that this is the result of."""
+    consumed: Consumption | None = None
+    """What the whole trial has consumed, in all its attempts; ``None`` if an older version wrote this."""
     result: dict[str, Any]
     """Harbor's ``TrialResult`` as JSON."""

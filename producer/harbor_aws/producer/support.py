@@ -1,4 +1,4 @@
-"""Whether this backend can run a task: one Linux container of a Fargate size, with the network that everybody has.
+"""Whether this backend can run a task: one Linux container of a Fargate size, with a network that the stack enforces.
 
 Reads the task's directory; nothing else is touched.
 """
@@ -11,22 +11,26 @@ from typing import TYPE_CHECKING
 from harbor.constants import MAIN_SERVICE_NAME
 from harbor.environments.definition import COMPOSE_FILE_NAME, DOCKERFILE_NAME, has_agent_environment_definition
 from harbor.models.agent.name import AgentName
-from harbor.models.task.config import ArtifactConfig, EnvironmentConfig, NetworkMode, TaskOS
+from harbor.models.task.config import ArtifactConfig, EnvironmentConfig, TaskOS
 from harbor.models.task.verifier_mode import resolve_verifier_environment_definition
 from harbor.models.trial.config import ResourceMode
 from harbor.utils.env import get_required_host_vars
 
 from harbor_aws.infra.errors import PermanentError
 from harbor_aws.infra.fargate import size_for
+from harbor_aws.producer.network import network_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from harbor.models.job.config import JobConfig
-    from harbor.models.task.config import AgentConfig, StepConfig, TaskConfig, VerifierConfig
+    from harbor.models.task.config import StepConfig, TaskConfig
     from harbor.models.task.task import Task
     from harbor.models.trial.config import EnvironmentConfig as EnvironmentOptions
+
+    from harbor_aws.infra.fargate import FargateSize
+    from harbor_aws.infra.stack import Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +58,20 @@ def task_environments(task: Task, *, verify: bool) -> list[TaskEnvironment]:
     return environments
 
 
-def unsupported_reasons(task: Task, *, options: EnvironmentOptions, verify: bool) -> list[str]:
-    """Why this backend cannot run ``task`` with the job's environment ``options``; empty if it can."""
+def unsupported_reasons(
+    task: Task, *, options: EnvironmentOptions, verify: bool, stack: Stack | None = None
+) -> list[str]:
+    """Why this backend cannot run ``task`` with the job's environment ``options``; empty if it can.
+
+    Args:
+        stack: where it is to run; ``None`` for one that enforces nothing.
+    """
     reasons = [
         reason
         for environment in task_environments(task, verify=verify)
         for reason in _environment_reasons(environment, options)
     ]
-    reasons += _network_reasons(task.config)
+    reasons += network_reasons(task, options=options, verify=verify, stack=stack)
     reasons += _service_reasons(task.config)
     return list(dict.fromkeys(reasons))
 
@@ -86,7 +96,7 @@ def unset_variables(env: Mapping[str, str], environ: Mapping[str, str]) -> list[
 
 
 def unset_variable(name: str) -> str:
-    return f"needs ${{{name}}}, which is not set: export it here and to the workers"
+    return f"needs ${{{name}}}, which is not set: export it here, and `harbor-aws secrets set {name}`"
 
 
 def _environment_reasons(environment: TaskEnvironment, options: EnvironmentOptions) -> Iterator[str]:
@@ -106,33 +116,26 @@ def _environment_reasons(environment: TaskEnvironment, options: EnvironmentOptio
 
 
 def _size_reasons(label: str, config: EnvironmentConfig, options: EnvironmentOptions) -> Iterator[str]:
-    cpus = options.override_cpus if options.override_cpus is not None else config.cpus
-    memory = options.override_memory_mb if options.override_memory_mb is not None else config.memory_mb
-    storage = options.override_storage_mb if options.override_storage_mb is not None else config.storage_mb
     try:
-        size_for(
-            None if options.cpu_enforcement_policy == ResourceMode.IGNORE else cpus,
-            None if options.memory_enforcement_policy == ResourceMode.IGNORE else memory,
-            storage,
-        )
+        environment_size(config, options)
     except PermanentError as error:
         yield f"its {label} does not fit: {error}"
 
 
-def _network_reasons(config: TaskConfig) -> Iterator[str]:
-    for place, level in _network_levels(config):
-        if level.network_mode not in (None, NetworkMode.PUBLIC):
-            yield f"[{place}] asks for network_mode {level.network_mode.value!r}, which nothing here enforces yet"
+def environment_size(config: EnvironmentConfig, options: EnvironmentOptions) -> FargateSize:
+    """The size of the pod of one of a task's environments, the job's options applied.
 
-
-def _network_levels(config: TaskConfig) -> Iterator[tuple[str, EnvironmentConfig | AgentConfig | VerifierConfig]]:
-    yield "environment", config.environment
-    steps = [(f"steps.{step.name}.", step.agent, step.verifier) for step in config.steps or []]
-    for prefix, agent, verifier in [("", config.agent, config.verifier), *steps]:
-        yield f"{prefix}agent", agent
-        yield f"{prefix}verifier", verifier
-        if verifier.environment is not None:
-            yield f"{prefix}verifier.environment", verifier.environment
+    Raises:
+        PermanentError: no size holds it; the message says what is too much.
+    """
+    cpus = options.override_cpus if options.override_cpus is not None else config.cpus
+    memory = options.override_memory_mb if options.override_memory_mb is not None else config.memory_mb
+    storage = options.override_storage_mb if options.override_storage_mb is not None else config.storage_mb
+    return size_for(
+        None if options.cpu_enforcement_policy == ResourceMode.IGNORE else cpus,
+        None if options.memory_enforcement_policy == ResourceMode.IGNORE else memory,
+        storage,
+    )
 
 
 def _service_reasons(config: TaskConfig) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from glob import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harbor.job_plan import JobPlan
@@ -14,7 +15,6 @@ from harbor_aws.infra.errors import HarborAwsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from harbor.models.job.config import DatasetConfig, JobConfig
     from harbor.models.trial.config import TaskConfig
@@ -105,8 +105,9 @@ async def _dataset_tasks(dataset: DatasetConfig, objections: Objections, *, veri
     try:
         return list(await dataset.get_task_configs(disable_verification=not verify))
     except Exception as error:  # as above
+        not_here = f", and there is no directory {Path.cwd() / dataset.name} either" if dataset.name else ""
         raise DatasetError(
-            f"The dataset {dataset.name or dataset.path or dataset.repo} was not found: {error}"
+            f"The dataset {dataset.name or dataset.path or dataset.repo} was not found{not_here}: {error}"
         ) from error
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from harbor_aws.infra.fargate import DEFAULT_STORAGE_GIB, FargateSize
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 LEAST_BILLED = timedelta(minutes=1)
 """Of any pod. https://aws.amazon.com/fargate/pricing/ (read on 2026-11-22)"""
+
+LONGEST_KNOWN = timedelta(hours=12)
+"""How long a pod whose end nobody has recorded is taken to have lived at most: the default of
+:attr:`~harbor_aws.infra.settings.Settings.pod_deadline_seconds`."""
 
 
 class PodUsage(BaseModel):
@@ -29,7 +36,9 @@ class PodUsage(BaseModel):
     is_provisioned: bool = False
     """Whether that is what Fargate says it provisioned (``CapacityProvisioned``), and not what was worked out."""
     created_at: datetime
-    """When the pod's object was made; its bill begins a little later, when its image begins to be pulled."""
+    """When the pod's object was made."""
+    scheduled_at: datetime | None = None
+    """When it had a node, so that its image began to be pulled; ``None`` if it never had one."""
     running_at: datetime | None = None
     """When commands could be run in it; ``None`` if it never came to that."""
     ended_at: datetime | None = None
@@ -38,12 +47,16 @@ class PodUsage(BaseModel):
     """The most memory that its container used, page cache included; ``None`` where the kernel does not say."""
     cpu_seconds: float | None = None
     """CPU time that its container used."""
-    peak_storage_mib: int | None = None
-    """What its container had written when it ended; the image is not in it."""
 
     @property
     def size(self) -> FargateSize:
         return FargateSize(self.cpu_millis, self.memory_mib, self.storage_gib)
+
+    @property
+    def billed_from(self) -> datetime | None:
+        """When its bill began: Fargate counts from the beginning of the image's pull. ``None``: it costs nothing.
+        https://aws.amazon.com/fargate/pricing/ (read on 2026-11-22)"""
+        return self.scheduled_at or self.running_at
 
 
 class Consumption(BaseModel):
@@ -51,10 +64,10 @@ class Consumption(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    pods: int = 0
-    vcpu_hours: float = 0.0
-    memory_gb_hours: float = 0.0
-    storage_gb_hours: float = 0.0
+    pods: int = Field(default=0, ge=0)
+    vcpu_hours: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    memory_gb_hours: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    storage_gb_hours: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Of storage beyond what every pod has for nothing."""
 
     def __add__(self, other: Consumption) -> Consumption:
@@ -66,9 +79,17 @@ class Consumption(BaseModel):
         )
 
 
+def total(consumptions: Iterable[Consumption]) -> Consumption:
+    """All of them together."""
+    return sum(consumptions, start=Consumption())
+
+
 def consumption(usage: PodUsage, *, now: datetime) -> Consumption:
-    """What a pod has consumed, until it ended or ``now``."""
-    return consumed(usage.size, duration=(usage.ended_at or now) - usage.created_at)
+    """What a pod has consumed, until it ended or ``now``; nothing if it never had a node."""
+    if usage.billed_from is None:
+        return Consumption()
+    duration = usage.ended_at - usage.billed_from if usage.ended_at else min(now - usage.billed_from, LONGEST_KNOWN)
+    return consumed(usage.size, duration=duration)
 
 
 def consumed(size: FargateSize, *, duration: timedelta) -> Consumption:

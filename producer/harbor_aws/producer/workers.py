@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from harbor_aws.infra.cluster import Cluster, ObjectConflictError, ObjectNotFoundError
 from harbor_aws.infra.errors import UsageError
+from harbor_aws.infra.labels import PREFIX
 from harbor_aws.infra.scaled_object import MAX_WORKERS, MIN_WORKERS, PAUSED, PAUSED_AT, Autoscaling, scaled_object_path
 from harbor_aws.infra.stack import LOCAL_STACK, WORKER_DEPLOYMENT
 
@@ -91,6 +93,23 @@ async def scale_workers(
             if not wait or (count.is_settled and count.desired == replicas):
                 return await _scale(cluster, stack)
             await asyncio.sleep(LOOK_SECONDS)
+
+
+async def restart_workers(stack: Stack) -> None:
+    """Have every worker replaced by a new one, a few at a time; each that goes finishes or hands back its trials.
+
+    Raises:
+        UsageError: the stack's workers have no Deployment.
+    """
+    annotations = {f"{PREFIX}restarted-at": datetime.now(UTC).isoformat()}
+    async with Cluster.open(stack.workers) as cluster:
+        await _count(cluster, stack)
+        await cluster.request(
+            "PATCH",
+            f"/apis/apps/v1/namespaces/{stack.workers.namespace}/deployments/{WORKER_DEPLOYMENT}",
+            body={"spec": {"template": {"metadata": {"annotations": annotations}}}},
+            content_type="application/merge-patch+json",
+        )
 
 
 async def automate_workers(stack: Stack, *, minimum: int | None = None, maximum: int | None = None) -> WorkerScale:

@@ -39,6 +39,8 @@ class Pods:
         self._history = history
         self._pods: dict[str, Json] = {}
         self._removed: dict[str, Json] = {}
+        self._exhausted: set[str] = set()
+        """Trials, each of which may be out of memory once: the second time makes a dead letter, and rightly."""
 
     @classmethod
     @asynccontextmanager
@@ -88,16 +90,21 @@ class Pods:
                     await asyncio.sleep(0.5)
 
     async def _one_is_exhausted(self, draw: random.Random) -> bool:
-        running = self.running()
+        running = [name for name in self.running() if self._trial(name) not in self._exhausted]
         if not running:
             return False
         name = draw.choice(running)
+        self._exhausted.add(self._trial(name))
         with suppress(InfrastructureError):
             await self._exhaust(name)
         if await self._was_killed(name):
             self._history.fault("pod out of memory")
             return True
         return False
+
+    def _trial(self, name: str) -> str:
+        labels = self._pods[name]["metadata"]["labels"]
+        return "/".join((labels[f"{PREFIX}job"], labels[f"{PREFIX}trial"]))
 
     async def _exhaust(self, name: str) -> None:
         words = [("command", word) for word in ("sh", "-c", EXHAUST)]

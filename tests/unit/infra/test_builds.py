@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from harbor_aws.infra.builds import follow as following
+from harbor_aws.infra.builds import many
 from harbor_aws.infra.builds.build import Build, FailedPhase, LogPlace, build_of
+from harbor_aws.infra.builds.builder import BuildLimitError, NoBuildsError
 from harbor_aws.infra.builds.failure import BuildBrokenOffError, BuildFailedError, failure
 from harbor_aws.infra.builds.follow import UnknownBuildError, follow
 from harbor_aws.infra.builds.logs import last_lines
+from harbor_aws.infra.builds.many import Builds, build_all
 from harbor_aws.infra.errors import TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from harbor_aws.infra.builds.builder import Builder
 
@@ -95,6 +98,8 @@ def test_the_end_of_a_log() -> None:
         ("FAILED", "BUILD", ["no such package"], BuildFailedError, "Put right what the log says"),
         ("FAILED", "BUILD", ["toomanyrequests: You have reached your pull rate limit"], BuildFailedError, "later"),
         ("FAILED", "BUILD", ["write /var/lib/docker: no space left on device"], BuildFailedError, "too large"),
+        ("FAILED", "BUILD", ["toomanyrequests: retry-after: 1ms"], BuildFailedError, "--docker-hub-secret"),
+        ("FAILED", "BUILD", ["exec /bin/sh: exec format error"], BuildFailedError, "linux/amd64"),
         ("FAILED", "BUILD", ["dial tcp: lookup ghcr.io: i/o timeout"], BuildFailedError, "network"),
         ("FAULT", "PROVISIONING", [], BuildBrokenOffError, "CodeBuild itself failed"),
         ("STOPPED", "BUILD", [], BuildBrokenOffError, "Somebody stopped it"),
@@ -183,3 +188,70 @@ def test_an_unknown_build_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(following, "UNKNOWN_SECONDS", -1)
     with pytest.raises(UnknownBuildError, match="does not know the build a"):
         follow(builder(Looks([])), ["a"], on_look=lambda _: None)
+
+
+class Room:
+    """CodeBuild with room for so many builds at once, each of which ends at the look after the one it began at."""
+
+    def __init__(self, most: int, *, failures: Iterable[Exception] = ()) -> None:
+        self._most = most
+        self._failures = list(failures)
+        self._running: dict[str, int] = {}
+
+    def recent(self, _: str) -> list[Build]:
+        if self._failures:
+            raise self._failures.pop(0)
+        return []
+
+    def join_or_start(self, _: str, variables: Mapping[str, str], __: Sequence[Build], *, over: Container[str]) -> str:
+        if len(self._running) >= self._most:
+            raise BuildLimitError("no more")
+        self._running[variables["TAG"]] = 0
+        return variables["TAG"]
+
+    def builds(self, ids: Iterable[str]) -> dict[str, Build]:
+        asked = list(ids)
+        for each in asked:
+            self._running.pop(each, None)
+        return {each: Build(each, "SUCCEEDED", "COMPLETED") for each in asked}
+
+
+def begin_all(room: Room, tags: str) -> tuple[list[Build], list[Builds]]:
+    """The builds as they ended, and what was told after each look."""
+    told: list[Builds] = []
+    wanted = [{"TAG": tag} for tag in tags]
+    return build_all(cast("Builder", room), "p", wanted, over=(), on_look=told.append), told
+
+
+@pytest.fixture
+def _no_look_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "LOOK_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("_no_look_waits")
+def test_more_builds_than_there_is_room_for() -> None:
+    """They begin as others end, and are told in the order in which they were asked for."""
+    ended, told = begin_all(Room(2), "abcde")
+    assert [build.id for build in ended] == list("abcde")
+    assert [sum(build is None for build in look.begun) for look in told] == [3, 1, 0, 0]
+
+
+@pytest.mark.usefixtures("_no_look_waits")
+def test_room_that_others_take_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as a build may last; where there will never be any, not at all."""
+    monkeypatch.setattr(many, "ROOM_SECONDS", 0.05)
+    with pytest.raises(BuildLimitError, match="no more"):
+        begin_all(Room(0), "a")
+    with pytest.raises(NoBuildsError, match="none at all"):
+        begin_all(Room(1, failures=[NoBuildsError("none at all")]), "a")
+
+
+@pytest.mark.usefixtures("_no_look_waits")
+def test_silence_costs_no_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A throttled request is made again at the next look; the patience counts from the last answer."""
+    silence = [TransientError("Rate exceeded")] * 3
+    ended, _ = begin_all(Room(1, failures=silence), "ab")
+    assert len(ended) == 2
+    monkeypatch.setattr(many, "PATIENCE_SECONDS", -1)
+    with pytest.raises(TransientError, match="Rate exceeded"):
+        begin_all(Room(1, failures=silence), "a")

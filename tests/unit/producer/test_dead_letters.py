@@ -269,7 +269,9 @@ def test_purging_touches_nothing_else() -> None:
 def test_a_plain_message_can_be_read_by_older_workers() -> None:
     """One that was never replayed nor tried before has none of the new fields."""
     plain = trial_message("t").model_dump(mode="json")
-    assert not {"replay", "history"} & plain.keys()
+    assert not {"replay", "history", "waits", "waiting_since", "disruptions"} & plain.keys()
+    waiting = trial_message("t", waits=2, waiting_since=datetime(2026, 11, 23, tzinfo=UTC), disruptions=1)
+    assert decode(encode(waiting)) == waiting
     replayed = trial_message("t", replay=2, history=[AttemptRecord(attempt=1, cause="A")])
     assert decode(encode(replayed)) == replayed
     assert TrialMessage.model_validate(plain) == trial_message("t")

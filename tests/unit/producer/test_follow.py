@@ -8,6 +8,7 @@ import pytest
 
 from harbor_aws.infra.errors import TransientError
 from harbor_aws.infra.queues import QueueCounts
+from harbor_aws.producer.cost import cost
 from harbor_aws.producer.follow import StrandedError, follow
 from harbor_aws.producer.overview import Overview
 
@@ -23,7 +24,15 @@ class Reader:
         if phases is None:
             raise TransientError("S3 did not answer.")
         return Overview(
-            job="job", trials=2, phases=phases, in_flight=[], waiting=[], dead=[], rewards={}, exceptions={}
+            job="job",
+            trials=2,
+            phases=phases,
+            in_flight=[],
+            waiting=[],
+            dead=[],
+            rewards={},
+            exceptions={},
+            cost=cost([]),
         )
 
 

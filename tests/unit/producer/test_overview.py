@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harbor_aws.infra.errors import UsageError
+from harbor_aws.infra.fargate_prices import PRICES_DATE, PRICES_REGION
 from harbor_aws.infra.layout import PLAN_NAME, job_key, result_key, state_key
 from harbor_aws.infra.objects import ObjectInfo
+from harbor_aws.producer.cli.render import cost_line
+from harbor_aws.producer.cost import Cost
 from harbor_aws.producer.overview import JobReader, Overview
 from harbor_aws.producer.planfile import PlannedTrial, dump_plan
 from harbor_aws.producer.state import CommittedResult, Phase, TrialState
+from harbor_aws.producer.usage import Consumption, PodUsage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +48,9 @@ class Store:
         self.after_listing(prefix)
         return iter(found)
 
-    def state(self, trial: str, phase: Phase, *, reason: str | None = None, age_seconds: float = 0) -> None:
+    def state(
+        self, trial: str, phase: Phase, *, reason: str | None = None, age_seconds: float = 0, **fields: Any
+    ) -> None:
         state = TrialState(
             trial=trial,
             phase=phase,
@@ -53,11 +59,17 @@ class Store:
             worker="w",
             since=datetime.now(UTC) - timedelta(seconds=age_seconds),
             reason=reason,
+            **fields,
         )
         self.objects[state_key(JOB, trial)] = state.model_dump_json().encode()
 
     def commit(
-        self, trial: str, rewards: dict[str, float | int] | None = None, *, exception: str | None = None
+        self,
+        trial: str,
+        rewards: dict[str, float | int] | None = None,
+        *,
+        exception: str | None = None,
+        consumed: Consumption | None = None,
     ) -> None:
         result: dict[str, Any] = {"agent_info": {"name": "oracle"}, "source": "dataset"}
         committed = CommittedResult(
@@ -70,6 +82,7 @@ class Store:
             rewards=rewards,
             exception_type=exception,
             result=result,
+            consumed=consumed,
         )
         self.objects[result_key(JOB, trial)] = committed.model_dump_json().encode()
 
@@ -150,6 +163,37 @@ def test_rewards_so_far() -> None:
     overview = read(store)
     assert overview.rewards["oracle__dataset"].model_dump() == {"results": 3, "mean": {"mean": 0.5}}
     assert overview.exceptions == {"AgentTimeoutError": 1}
+
+
+def test_the_cost_so_far() -> None:
+    """Each trial counts once, by its result or else its state: ended, in flight until now, retrying, dead, in vain."""
+    hour = Consumption(pods=1, vcpu_hours=1, memory_gb_hours=3)
+    now = datetime.now(UTC)
+    pod = PodUsage(
+        name="p", role="agent", cpu_millis=1000, memory_mib=3072, created_at=now, scheduled_at=now - timedelta(hours=2)
+    )
+    store = Store(["committed", "flying", "retrying", "dead", "queued", "stranger-to-costs", "old"])
+    store.commit("committed", {"reward": 1}, consumed=hour)
+    store.state("committed", Phase.COLLECTING, pods=[pod], consumed=hour)
+    store.state("flying", Phase.AGENT, pods=[pod], consumed=hour)
+    store.state("retrying", Phase.RETRYING, pods=[pod.model_copy(update={"ended_at": now})], consumed=Consumption())
+    store.state("dead", Phase.DEAD, pods=[pod], consumed=Consumption(), age_seconds=3600)
+    store.state("old", Phase.AGENT)
+    store.commit("stranger-to-costs", {"reward": 1})
+    cost = read(store).cost
+    assert (cost.pods, cost.trials_not_counted) == (5, 2)
+    assert cost.vcpu_hours == pytest.approx(1 + (1 + 2) + 2 + 1, abs=0.1)
+    assert cost.usd == pytest.approx(cost.vcpu_hours * (0.04048 + 3 * 0.004445))
+
+
+def test_the_cost_in_a_line() -> None:
+    """It says what is counted, at which prices, and what is not counted."""
+    told = Cost(usd=1234.567, vcpu_hours=12.34, memory_gb_hours=25, storage_gb_hours=0, pods=41, trials_not_counted=0)
+    line = "Cost so far: $1,234.57 (12.3 vCPU-hours, 25.0 GB-hours, 41 pods; pods only, "
+    line += f"{PRICES_REGION} list prices of {PRICES_DATE}"
+    assert cost_line(told) == f"{line})"
+    uncounted = told.model_copy(update={"trials_not_counted": 2})
+    assert cost_line(uncounted) == f"{line}; 2 trials of an older version not counted)"
 
 
 def test_there_is_no_such_job() -> None:

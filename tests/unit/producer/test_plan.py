@@ -13,6 +13,7 @@ from harbor_aws.infra.errors import UsageError
 from harbor_aws.producer.plan import Prepared, prepare
 from harbor_aws.producer.portable import ENVIRONMENT_IMPORT_PATH
 from harbor_aws.producer.refusal import RefusedError
+from harbor_aws.producer.tasks import DatasetError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,7 +134,6 @@ async def test_the_jobs_own_faults_are_not_skipped(dataset: Path, bundles: Path)
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ({"job_name": "a/b"}, "The job's name 'a/b'"),
         ({"agents": [{"name": "terminus-2", "kwargs": {"temperature": "warm"}}]}, "does not take its options"),
         ({"agents": [{"name": "nop", "env": {"A": "${NOT_SET_ANYWHERE}"}}]}, "--ae needs ${NOT_SET_ANYWHERE}"),
         ({"agents": [{"import_path": "no.such.module:Agent"}]}, "There is no agent 'no.such.module:Agent'"),
@@ -158,14 +158,22 @@ async def test_what_a_job_may_not_ask(dataset: Path, bundles: Path, config: dict
     ("config", "message"),
     [
         ({}, "There is no task"),
+        ({"job_name": "a/b"}, "The job's name 'a/b'"),
         ({"datasets": [{"path": "/nowhere/at/all"}]}, "There is no directory /nowhere/at/all"),
         ({"extra_instruction_paths": ["/nowhere/at.all"]}, "/nowhere/at.all cannot be read"),
     ],
 )
 async def test_what_is_missing(bundles: Path, config: dict[str, Any], message: str) -> None:
-    """Nothing to run, a directory or a file that is not there."""
+    """Nothing to run, a name that makes no sense, a directory or a file that is not there."""
     with pytest.raises(UsageError, match=message):
         await plan(bundles, **config)
+
+
+async def test_a_mistyped_directory_looks_like_a_dataset(bundles: Path, tmp_path: Path) -> None:
+    """Harbor takes what is no directory for a dataset's name; the error says that it is neither."""
+    (tmp_path / "registry.json").write_text("[]")
+    with pytest.raises(DatasetError, match=r"The dataset no-such was not found, and there is no directory /.*no-such"):
+        await plan(bundles, datasets=[{"name": "no-such", "registry_path": str(tmp_path / "registry.json")}])
 
 
 async def test_a_job_becomes_portable(
@@ -201,4 +209,7 @@ async def test_images_are_named_by_content(tmp_path: Path, bundles: Path) -> Non
     separate = '[verifier]\nenvironment_mode = "separate"\n'
     make_task(tmp_path / "dataset", "three", toml=separate, files={**files, "tests/Dockerfile": "FROM b"})
     prepared = await plan(bundles, datasets=[{"path": tmp_path / "dataset"}])
-    assert sorted(directory.name for directory in prepared.images.values()) == ["environment", "tests"]
+    named = {image.directory.name: image.tasks for image in prepared.images.values()}
+    assert named.keys() == {"environment", "tests"}
+    assert sorted(named["environment"]) == ["one", "three", "two"]
+    assert named["tests"] == ("three",)

@@ -20,14 +20,17 @@ class FakeShell:
         cuts: whether the stream of a command that hangs is cut.
         kill_code: exit code of what ends a command.
         hangs: set when a command hangs.
+        argvs: every process that was asked for.
     """
 
     def __init__(self, *, cuts: bool = False, kill_code: int = 0) -> None:
         self.cuts = cuts
         self.kill_code = kill_code
         self.hangs = asyncio.Event()
+        self.argvs: list[list[str]] = []
 
     async def __call__(self, socket: web.WebSocketResponse, argv: list[str]) -> None:
+        self.argvs.append(argv)
         if argv != ["sh"]:
             await socket.send_bytes(exit_status(self.kill_code))
             return

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,19 +20,47 @@ from harbor.trial.errors import (
 from harbor.verifier.verifier import RewardFileNotFoundError, VerifierOutputParseError
 
 from harbor_aws.infra.errors import (
+    CapacityError,
+    EvictedError,
+    ImageMissingError,
+    ImageNameError,
+    ImagePullError,
+    ImageRefusedError,
+    ImageTooLargeError,
+    NoNodeError,
+    NotPlaceableError,
+    OutOfMemoryError,
     PermanentError,
-    PodFailedError,
+    PodDeadlineError,
+    PodError,
     PodGoneError,
     PodStartError,
+    PullRateError,
+    RegistryError,
+    StorageExceededError,
     TransferError,
     TransientError,
+    WrongArchitectureError,
 )
 from harbor_aws.infra.objects import ObjectMissingError
 from harbor_aws.producer.bundle import BundleError
 from harbor_aws.worker.evidence import TimeLostError
 from harbor_aws.worker.exec.stream import StreamCutError
 from harbor_aws.worker.making import TrialNotMadeError
-from harbor_aws.worker.outcome import Commit, DeadLetter, Facts, Outcome, Recorded, Retry, decide
+from harbor_aws.worker.network_probe import NetworkNotIsolatedError
+from harbor_aws.worker.outcome import (
+    CAPACITY_PATIENCE_SECONDS,
+    FREE_DISRUPTIONS,
+    LIMITS_EXCEEDED,
+    Charge,
+    Commit,
+    DeadLetter,
+    Facts,
+    Outcome,
+    Recorded,
+    Retry,
+    decide,
+)
 from harbor_aws.worker.transfer.threads import LocalFileError
 from harbor_aws.worker.trial import TrialTooLongError, UnexpectedError
 
@@ -71,6 +99,27 @@ def of_infrastructure(what: str, *errors: Exception, recorded: type[Exception] |
     )
 
 
+def waiting(what: str, error: CapacityError) -> Failure:
+    """No room for a trial that has not begun: its budget is the time that it may wait."""
+    first = Facts(1, ATTEMPTS, failures=[error], waited_seconds=120)
+    last = replace(first, attempt=100, waits=99, waited_seconds=CAPACITY_PATIENCE_SECONDS)
+    return Failure(what, type(error).__name__, first=first, last=last, retry=RetryConfig())
+
+
+def disrupted(what: str, error: PodError, *, has_begun: bool = False) -> Failure:
+    """What costs nothing a few times, and then as much as anything else."""
+    first = Facts(1, ATTEMPTS, failures=[error], has_begun=has_begun)
+    last = replace(first, attempt=FREE_DISRUPTIONS + ATTEMPTS, disruptions=FREE_DISRUPTIONS)
+    return Failure(what, type(error).__name__, first=first, last=last, retry=RetryConfig())
+
+
+def beyond_a_limit(what: str, error: PodError, *, recorded: type[Exception] | None = None) -> Failure:
+    """What is likely to happen again, and is not tried as often as other failures."""
+    failure = of_infrastructure(what, error, recorded=recorded)
+    before = [type(error).__name__] * (LIMITS_EXCEEDED - 1)
+    return replace(failure, last=replace(failure.first, attempt=LIMITS_EXCEEDED, earlier_causes=before))
+
+
 def recorded_by_harbor(what: str, kind: type[Exception], *, agent_began: bool = True) -> Failure:
     """Something that Harbor recorded in a trial in which no failure of the infrastructure was seen."""
     recorded = [_recorded(kind, agent_began=agent_began)]
@@ -99,28 +148,43 @@ def _recorded(kind: type[Exception], *, agent_began: bool = True) -> Recorded:
     return Recorded(kind.__name__, "", agent_began=agent_began)
 
 
-def _pod(kind: type[PodGoneError | PodFailedError | PodStartError], reason: str) -> Exception:
+def _pod[E: PodError](kind: type[E], reason: str) -> E:
     return kind(reason, pod="p", reason=reason)
 
 
 GONE = _pod(PodGoneError, "Deleted")
-OUT_OF_MEMORY = _pod(PodFailedError, "OOMKilled")
+OUT_OF_MEMORY = _pod(OutOfMemoryError, "OOMKilled")
+NO_ROOM = _pod(CapacityError, "Unschedulable")
 TWICE = RetryConfig(max_retries=2)
 
 FAILURES = (
     of_infrastructure("the pod is deleted", GONE),
-    of_infrastructure("the pod is evicted, or its `activeDeadlineSeconds` end", _pod(PodFailedError, "Evicted")),
-    of_infrastructure("the container is out of memory (`OOMKilled`)", OUT_OF_MEMORY),
-    of_infrastructure(
+    disrupted("the cluster takes the pod away, as Fargate does to patch", _pod(EvictedError, "EvictionByEvictionAPI")),
+    of_infrastructure("the pod's `activeDeadlineSeconds` end", _pod(PodDeadlineError, "DeadlineExceeded")),
+    beyond_a_limit("the container is out of memory (`OOMKilled`): two attempts in all", OUT_OF_MEMORY),
+    beyond_a_limit(
         "the same while the verifier runs, which then leaves no reward file",
         OUT_OF_MEMORY,
         recorded=RewardFileNotFoundError,
     ),
-    of_infrastructure("the image cannot be pulled", _pod(PodStartError, "ImagePullBackOff")),
-    of_infrastructure("no node for the pod in time", _pod(PodStartError, "Unschedulable")),
+    beyond_a_limit("the pod's storage is used up: two attempts in all", _pod(StorageExceededError, "Evicted")),
+    of_infrastructure("the image cannot be pulled, and nobody knows why", _pod(ImagePullError, "ImagePullBackOff")),
+    of_infrastructure("the image's registry does not answer", _pod(RegistryError, "ErrImagePull")),
+    waiting("the image's registry allows no more pulls for now", _pod(PullRateError, "ErrImagePull")),
+    of_infrastructure("the image is not in its registry, or was not built", _pod(ImageMissingError, "ErrImagePull")),
+    of_infrastructure("the image is private, or not in its registry", _pod(ImageRefusedError, "ErrImagePull")),
+    of_infrastructure("the image is not for linux/amd64", _pod(WrongArchitectureError, "ErrImagePull")),
+    of_infrastructure("the image does not fit into the pod's storage", _pod(ImageTooLargeError, "ErrImagePull")),
+    of_infrastructure("the image's name is none", _pod(ImageNameError, "InvalidImageName")),
+    of_infrastructure("a pod that is to have no network may have one", NetworkNotIsolatedError("reached")),
+    waiting("no room: the account's vCPUs, the stack's (its quota), or Fargate's own", NO_ROOM),
+    disrupted("the same for a further pod, after the agent has run", NO_ROOM, has_begun=True),
+    disrupted("no node for the pod in time, and nobody says why", _pod(NoNodeError, "Pending")),
+    of_infrastructure("no node, for a reason that the scheduler gives", _pod(PodStartError, "Unschedulable")),
+    of_infrastructure("Fargate never runs such a pod", _pod(NotPlaceableError, "UNSUPPORTED")),
     of_infrastructure("the image cannot be built", PermanentError("")),
     of_infrastructure("the cluster refuses the pod as it is", PermanentError("")),
-    of_infrastructure("the API server does not answer, or the namespace's quota is used up", TransientError("")),
+    of_infrastructure("the API server does not answer", TransientError("")),
     of_infrastructure("a command's stream is cut, and cannot be taken up again for five minutes", StreamCutError("")),
     of_infrastructure("files do not arrive whole, for five minutes", TransferError("")),
     recorded_by_harbor("Harbor's own time-out for the start, no failure seen", EnvironmentStartTimeoutError),
@@ -180,7 +244,8 @@ def _cell(outcome: Outcome) -> str:
         case Commit():
             return "a result"
         case Retry():
-            return f"again after {outcome.delay_seconds:g} s"
+            free = ", not charged" if outcome.charge in (Charge.WAIT, Charge.DISRUPTION) else ""
+            return f"again after {outcome.delay_seconds:g} s{free}"
         case DeadLetter():
             return "dead letter"
 

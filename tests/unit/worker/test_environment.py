@@ -237,6 +237,41 @@ async def test_a_pod_that_served_well_costs_no_look(
     assert not [word for word in kubernetes.requests if word.endswith("/events")]
 
 
+def asked_for_use(kubernetes: FakeKubernetes) -> int:
+    """How often the pod was asked for what it used: the one command that is no command of somebody's."""
+    shell = kubernetes.exec
+    assert isinstance(shell, FakeShell)
+    return sum("cgroup" in argument for argv in shell.argvs for argument in argv)
+
+
+async def test_a_pod_that_served_well_is_asked_what_it_used(
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes
+) -> None:
+    """Once, before it goes; its size and times are with the attempt."""
+    await started.stop(delete=True)
+    assert asked_for_use(kubernetes) == 1
+    (usage,) = attempt.used.usages
+    assert (usage.name, usage.cpu_millis, usage.memory_mib) == (attempt.pod_names[0], 1000, 3072)
+    assert usage.ended_at is not None
+
+
+@pytest.mark.parametrize("why", ["failed", "cancelled", "over"])
+async def test_a_pod_that_did_not_serve_well_is_not_kept_waiting(
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes, why: str
+) -> None:
+    """Nobody asks what a pod used once something failed, the trial is being ended, or the pod is over."""
+    if why == "failed":
+        attempt.failures.append(ExecError("cut"))
+    if why == "cancelled":
+        await attempt.note_cancelled(None)
+    if why == "over":
+        kubernetes.change(attempt.pod_names[0], phase="Failed", containerStatuses=[{"name": "main", "state": {}}])
+        await until(lambda: started._pod is not None and started._pod.is_over)
+    await started.stop(delete=True)
+    assert asked_for_use(kubernetes) == 0
+    assert [usage.ended_at is None for usage in attempt.used.usages] == [False]
+
+
 async def test_a_pod_goes_although_its_events_do_not_come(
     started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.worker.embedded_api import serve_api
 
+from harbor_aws.infra.errors import CapacityError
 from harbor_aws.infra.fargate import FargateSize
+from harbor_aws.worker import launch_rate
 from harbor_aws.worker.launch_rate import Launches, TokenBucket
 from harbor_aws.worker.pod_spec import PodOwner, PodRequest
 from harbor_aws.worker.pods import PodKeeper
@@ -253,3 +255,15 @@ async def test_two_workers_launch_no_more_than_the_account_may(tmp_path: Path) -
     # A token of each is there at once; the others are made, by both together, at the whole rate.
     earliest = [began + max(0, n - 2) / RATE for n in range(1, len(asked) + 1)]
     assert all(at >= then - 0.05 for at, then in zip(asked, earliest, strict=True))
+
+
+async def test_a_turn_that_does_not_come_is_a_want_of_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trial goes to wait in the queue, and whoever is next has the turn that it did not get."""
+    monkeypatch.setattr(launch_rate, "TURN_PATIENCE_SECONDS", 0.05)
+    launches = rare()
+    async with launches.reserved():
+        with pytest.raises(CapacityError, match="no turn to launch"):
+            async with launches.reserved():
+                pass
+    async with launches.reserved():
+        pass

@@ -6,9 +6,22 @@ import pytest
 from harbor.models.job.config import RetryConfig
 from tests.unit.worker import outcome_table
 
-from harbor_aws.infra.errors import ExecError, PermanentError, PodFailedError
+from harbor_aws.infra.errors import (
+    CapacityError,
+    EvictedError,
+    ExecError,
+    NoNodeError,
+    OutOfMemoryError,
+    PermanentError,
+    PodFailedError,
+    StorageExceededError,
+)
 from harbor_aws.worker.outcome import (
     AGENT_OUTCOMES,
+    CAPACITY_PATIENCE_SECONDS,
+    FREE_DISRUPTIONS,
+    LONGEST_WAIT_SECONDS,
+    Charge,
     Commit,
     DeadLetter,
     Facts,
@@ -17,10 +30,16 @@ from harbor_aws.worker.outcome import (
     Retry,
     backoff_seconds,
     decide,
+    wait_seconds,
 )
 
 EXEC = ExecError("the stream ended without a status")
 OOM = PodFailedError("out of memory", pod="p", reason="OOMKilled")
+NO_ROOM = CapacityError("no room", pod="p", reason="Unschedulable")
+NO_NODE = NoNodeError("no node", pod="p", reason="Pending")
+EVICTED = EvictedError("patched", pod="p", reason="EvictionByEvictionAPI")
+TOO_SMALL = OutOfMemoryError("too small", pod="p", reason="OOMKilled")
+FULL = StorageExceededError("full", pod="p", reason="Evicted")
 NO_IMAGE = PermanentError("there is no such image")
 
 
@@ -94,7 +113,7 @@ def test_max_retries_keeps_harbors_meaning(agent_retries: int, retry: RetryConfi
     """An agent's bad exit is retried as often as --max-retries, --retry-include and --retry-exclude say."""
     facts = Facts(agent_retries + 1, 3, agent_retries, recorded=[by_agent("NonZeroAgentExitCodeError")])
     outcome = decide(facts, retry)
-    again = Retry(1.0, "NonZeroAgentExitCodeError", "?", charged_to_agent=True)
+    again = Retry(1.0, "NonZeroAgentExitCodeError", "?", Charge.AGENT)
     assert outcome == (Commit() if committed else again)
 
 
@@ -103,6 +122,83 @@ def test_the_two_budgets_are_apart() -> None:
     assert decide(Facts(4, 3, 3, failures=[EXEC]), RetryConfig(max_retries=5)) == Retry(5.0, "ExecError", str(EXEC))
     bad_exit = [by_agent("NonZeroAgentExitCodeError")]
     assert isinstance(decide(Facts(3, 3, 0, recorded=bad_exit), RetryConfig(max_retries=1)), Retry)
+
+
+@pytest.mark.parametrize(
+    ("waited", "delay"), [(0, 30), (120, 120), (600, 600), (3600, 900), (CAPACITY_PATIENCE_SECONDS - 1, 900)]
+)
+def test_a_trial_waits_for_capacity_at_nobodys_cost(waited: float, delay: float) -> None:
+    """As long again as it has waited, whatever its budget, and its first attempt is still its first afterwards."""
+    facts = Facts(9, 1, waits=8, failures=[NO_ROOM], waited_seconds=waited)
+    assert decide(facts, RetryConfig()) == Retry(delay, "CapacityError", "no room", Charge.WAIT)
+    assert decide(Facts(9, 3, waits=8, failures=[EXEC]), RetryConfig()) == Retry(5.0, "ExecError", str(EXEC))
+
+
+def test_waiting_for_capacity_has_an_end() -> None:
+    """After a day it is a dead letter that says how long it waited, and what for."""
+    facts = Facts(99, 3, waits=98, failures=[NO_ROOM], waited_seconds=CAPACITY_PATIENCE_SECONDS)
+    assert decide(facts, RetryConfig()) == DeadLetter(
+        "CapacityError", "The trial has waited 24 h for capacity, 98 times. no room"
+    )
+
+
+def test_a_waiting_trial_costs_few_requests() -> None:
+    """A refused pod is waited for two minutes, then its trial waits: never more than seven times an hour."""
+    in_place, day = 120.0, CAPACITY_PATIENCE_SECONDS
+    for chance in (0.0, 1.0):
+        now, tries = in_place, [in_place]
+        while now < day:
+            now += wait_seconds(now, chance=chance) + in_place
+            tries.append(now)
+        assert max(sum(start <= each < start + 3600 for each in tries) for start in range(0, int(day), 600)) <= 7
+        assert len(tries) <= 24 * 5
+
+
+def test_trials_that_were_refused_together_spread() -> None:
+    """By a quarter, and never beyond SQS's longest delay."""
+    assert wait_seconds(10**6, chance=0) == LONGEST_WAIT_SECONDS
+    assert wait_seconds(10**6, chance=1) == 0.75 * LONGEST_WAIT_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("failure", "has_begun"), [(EVICTED, False), (EVICTED, True), (NO_NODE, False), (NO_ROOM, True)]
+)
+def test_what_is_nobodys_fault_costs_nothing_a_few_times(failure: Exception, *, has_begun: bool) -> None:
+    """Then it costs as much as any failure, so that it has an end."""
+    charges = []
+    attempt = disruptions = 0
+    while True:
+        attempt += 1
+        facts = Facts(attempt, 3, disruptions=disruptions, failures=[failure], has_begun=has_begun)
+        outcome = decide(facts, RetryConfig())
+        if not isinstance(outcome, Retry):
+            break
+        charges.append(outcome.charge)
+        disruptions += outcome.charge is Charge.DISRUPTION
+    assert charges == [Charge.DISRUPTION] * FREE_DISRUPTIONS + [Charge.INFRASTRUCTURE] * 2
+
+
+@pytest.mark.parametrize("failure", [TOO_SMALL, FULL])
+def test_a_pod_that_was_too_small_twice_is_not_tried_a_third_time(failure: Exception) -> None:
+    """An agent may have gone astray once; other failures between do not count."""
+    cause = type(failure).__name__
+    first = decide(Facts(2, 5, failures=[failure], earlier_causes=["ExecError"]), RetryConfig())
+    assert first == Retry(10.0, cause, str(failure))
+    second = decide(Facts(3, 5, failures=[failure], earlier_causes=[cause, "ExecError"]), RetryConfig())
+    assert second == DeadLetter(cause, str(failure))
+
+
+@pytest.mark.parametrize(
+    ("failures", "expected"),
+    [
+        ([EXEC, EVICTED], Retry(5.0, "EvictedError", "patched", Charge.DISRUPTION)),
+        ([EXEC, TOO_SMALL, EVICTED], Retry(5.0, "OutOfMemoryError", "too small")),
+        ([NO_ROOM, NO_IMAGE], DeadLetter("PermanentError", "there is no such image")),
+    ],
+)
+def test_what_became_of_the_pod_explains_the_rest(failures: list[Exception], expected: Outcome) -> None:
+    """A stream that is cut because its pod is evicted is no failure of its own."""
+    assert decide(Facts(1, 3, failures=failures), RetryConfig()) == expected
 
 
 def test_never_retried_exceptions_of_harbor_are_outcomes() -> None:

@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from harbor_aws.producer.usage import Consumption
+from harbor_aws.worker.pod_usage import UsedPods
+from harbor_aws.worker.scrub.scrubber import Scrubber
+
 if TYPE_CHECKING:
     from harbor_aws.infra.errors import HarborAwsError
     from harbor_aws.infra.settings import Settings
     from harbor_aws.infra.stack import Stack
     from harbor_aws.producer.dead_letters.pod_end import PodEnd
+    from harbor_aws.producer.state import TrialState
     from harbor_aws.worker.launch_rate import Turn
     from harbor_aws.worker.pods import PodKeeper
 
@@ -43,6 +48,25 @@ class Attempt:
     """To launch the first pod, reserved before Harbor's clocks began to run."""
     outage_seconds: float = 0.0
     """The longest time for which nothing could be seen of a command in a pod, or in which the worker stood still."""
+    scrubber: Scrubber = field(default_factory=Scrubber)
+    """Takes the process's secrets out of what is written of the attempt."""
+    used: UsedPods = field(default_factory=UsedPods)
+    """What its pods were billed at and used."""
+    predecessor: TrialState | None = None
+    """What was last said of this very attempt by a worker that had it before, and could not end it."""
+    consumed_before: Consumption = field(default_factory=Consumption)
+    """What the trial had consumed before this worker had it."""
+    is_cancelled: bool = False
+    """Whether Harbor was told to end it."""
+
+    @property
+    def consumed(self) -> Consumption:
+        """What the trial has consumed by now."""
+        return self.consumed_before + self.used.consumption()
+
+    async def note_cancelled(self, _event: object) -> None:
+        """A hook of Harbor's."""
+        self.is_cancelled = True
 
     def note_outage(self, seconds: float) -> None:
         self.outage_seconds = max(self.outage_seconds, seconds)

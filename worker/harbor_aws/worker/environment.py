@@ -34,6 +34,7 @@ from harbor_aws.infra.errors import (
     UsageError,
 )
 from harbor_aws.infra.fargate import size_for
+from harbor_aws.infra.image_reference import through_cache
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import load_stack
 from harbor_aws.worker import standalone
@@ -41,6 +42,9 @@ from harbor_aws.worker.attempt import current_attempt
 from harbor_aws.worker.dockerfile import final_user
 from harbor_aws.worker.exec.command import ShellMissingError, run_command
 from harbor_aws.worker.exec.command_script import Command
+from harbor_aws.worker.isolation import isolation_for
+from harbor_aws.worker.network_probe import PROBE_SECONDS, NetworkNotIsolatedError, confirm_no_network
+from harbor_aws.worker.network_targets import network_targets
 from harbor_aws.worker.pod_security import ROOT, restricted_user, user_within
 from harbor_aws.worker.pod_spec import PodOwner, PodRequest
 from harbor_aws.worker.pods import not_started
@@ -83,8 +87,9 @@ class FargateEnvironment(BaseEnvironment):
             raise PermanentError(
                 f"The harbor-aws environment takes no --ek but restricted, and got {', '.join(unknown)}."
             )
-        super().__init__(**{**kwargs, "persistent_env": resolve_env_vars(kwargs.get("persistent_env") or {})})
         self._attempt = current_attempt.get()
+        self._isolation = isolation_for(self._attempt, kwargs)
+        super().__init__(**{**kwargs, "persistent_env": resolve_env_vars(kwargs.get("persistent_env") or {})})
         self._is_standalone = self._attempt is None
         self._pod: Pod | None = None
         self._start_failure: InfrastructureError | None = None
@@ -101,7 +106,7 @@ class FargateEnvironment(BaseEnvironment):
     @property
     @override
     def capabilities(self) -> EnvironmentCapabilities:
-        return EnvironmentCapabilities()
+        return EnvironmentCapabilities(disable_internet=self._isolation != "none")
 
     @classmethod
     @override
@@ -131,7 +136,8 @@ class FargateEnvironment(BaseEnvironment):
         """Make the pod, and wait until commands run in it.
 
         Raises:
-            PodStartError: it does not start.
+        PodStartError: it does not start.
+            NetworkNotIsolatedError: it is to have no network, and it is not confirmed that it has none.
             PermanentError: the image cannot be built, or the cluster refuses the pod.
             AccessRefusedError: the cluster refuses to let this worker make a pod.
             TransientError: the cluster does not answer, or its quota is used up.
@@ -151,6 +157,7 @@ class FargateEnvironment(BaseEnvironment):
                 cpus=self._wanted("cpu"),
                 memory_mib=self._wanted("memory"),
                 storage_mib=self._effective_storage_mb,
+                has_network=not self._network_disabled,
                 user=self._pod_user,
             )
             await attempt.pods.launches.spend(attempt.turn)
@@ -158,7 +165,10 @@ class FargateEnvironment(BaseEnvironment):
             attempt.pod_names.append(self._pod_name)
             self._start_failure = None
             self._pod = await attempt.pods.create(request)
+            attempt.used.add(self._pod)
             await self._wait_until_running(self._pod, attempt)
+            if self._network_disabled:
+                await self._confirm_no_network(self._pod)
             await self._make_directories()
             await self._upload_environment_dir_after_start()
 
@@ -180,10 +190,12 @@ class FargateEnvironment(BaseEnvironment):
                 await standalone.leave()
 
     async def _look_and_delete(self, name: str, attempt: Attempt) -> None:
-        """A dead letter tells what became of the pod, and nobody can ask the cluster later."""
+        """A dead letter tells what became of the pod, a result what it used, and nobody can ask the cluster later."""
         try:
             if self._pod is not None and attempt.failures:
                 attempt.pod_ends.append(await attempt.pods.last_look(self._pod))
+            elif self._pod is not None and not attempt.is_cancelled:
+                await attempt.used.ask(self._pod, attempt.pods.cluster)
         finally:
             await attempt.pods.delete(name)
 
@@ -317,7 +329,12 @@ class FargateEnvironment(BaseEnvironment):
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            await attempt.pods.wait_until_running(pod, timeout_seconds=attempt.settings.pod_start_timeout_seconds)
+            await attempt.pods.wait_until_running(
+                pod,
+                timeout_seconds=attempt.settings.pod_start_timeout_seconds,
+                # what a trial under way has done would be lost if it went to wait in the queue
+                **({} if len(attempt.pod_names) == 1 else {"capacity_patience_seconds": float("inf")}),
+            )
         except InfrastructureError as error:
             self._start_failure = error
             raise
@@ -360,12 +377,25 @@ class FargateEnvironment(BaseEnvironment):
         if docker_image and should_use_prebuilt_docker_image(
             self.environment_dir, docker_image=docker_image, force_build=force_build
         ):
-            return docker_image
+            return through_cache(docker_image, attempt.stack.docker_hub_prefix)
         image = f"{attempt.stack.image_repository}:{self.environment_id}"
         if attempt.stack.image_builder == "embedded":
             await attempt.pods.images.ensure(attempt.stack.trials, image=image, context=self.environment_dir)
         self._image_user = final_user(self.environment_dir / DOCKERFILE_NAME)
         return image
+
+    async def _confirm_no_network(self, pod: Pod) -> None:
+        async def run(script: str) -> str:
+            result = await self.exec(script, cwd="/", timeout_sec=PROBE_SECONDS, user="root")
+            return result.stdout or ""
+
+        try:
+            await confirm_no_network(run, pod=pod.name, targets=network_targets(self._isolation, api=self._cluster.url))
+        except ShellMissingError as error:
+            raise PodStartError(str(error), pod=pod.name, reason="NoShell") from error
+        except NetworkNotIsolatedError as error:
+            self._start_failure = error  # nobody is to run anything in it
+            raise
 
     async def _make_directories(self) -> None:
         pod = self._running_pod

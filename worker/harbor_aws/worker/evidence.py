@@ -12,6 +12,7 @@ from harbor_aws.worker.outcome import Facts, Outcome, Recorded, decide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from harbor.models.trial.result import StepResult, TimingInfo, TrialResult
 
@@ -57,8 +58,15 @@ def _timed_out_after(part: TrialResult | StepResult) -> float | None:
     return (timing.finished_at - timing.started_at).total_seconds()
 
 
-def judge(message: TrialMessage, attempt: Attempt, result: TrialResult | None) -> Outcome:
-    """The ending of an attempt; ``result`` is Harbor's, or ``None`` if it came to none."""
+def judge(
+    message: TrialMessage, attempt: Attempt, result: TrialResult | None, *, now: datetime, chance: float = 0.0
+) -> Outcome:
+    """The ending of an attempt.
+
+    Args:
+        result: Harbor's, or ``None`` if it came to none.
+        chance: from 0 to 1, spreads the trials that wait.
+    """
     try:
         retry = RetryConfig(**message.retry)
     except ValidationError:
@@ -68,11 +76,22 @@ def judge(message: TrialMessage, attempt: Attempt, result: TrialResult | None) -
             attempt=message.attempt,
             attempts=message.attempts,
             agent_retries=message.agent_retries,
+            waits=message.waits,
+            disruptions=message.disruptions,
+            waited_seconds=(now - waiting_since(message, attempt)).total_seconds(),
+            has_begun=len(attempt.pod_names) > 1,
+            earlier_causes=[record.cause for record in message.history if record.replay == message.replay],
+            chance=chance,
             failures=attempt.failures,
             recorded=list(_recorded(result)) if result else (),
         ),
         retry,
     )
+
+
+def waiting_since(message: TrialMessage, attempt: Attempt) -> datetime:
+    """Since when the trial has waited, if this attempt has found no room for it. No message makes that the future."""
+    return min(message.waiting_since or attempt.began_at, attempt.began_at)
 
 
 def _recorded(result: TrialResult) -> Iterator[Recorded]:

@@ -3,18 +3,29 @@
 Fargate launches so many pods a second for a whole account and region; what is asked for beyond that waits there, and
 nobody sees why. So makers of pods keep below it together: each takes the account's rate divided by how many makers
 there are, which the reaper counts anyway. Between two of its looks the count may be old; Fargate then makes pods wait.
+Where there is no room for pods at all, each maker slows down further by itself; see
+:mod:`harbor_aws.worker.launch_pause`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harbor_aws.infra.errors import CapacityError
+from harbor_aws.worker.launch_pause import LaunchPause
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+logger = logging.getLogger(__name__)
+
+TURN_PATIENCE_SECONDS = 1800.0
+"""How long a trial may wait for its turn: then the queue holds it, and another worker may have one sooner."""
 
 _SHORTEST_PAUSE_SECONDS = 0.001
 """For a timer that fires a rounding error too early."""
@@ -86,6 +97,7 @@ class Launches:
         self._per_second = per_second
         self._burst = burst
         self._bucket: TokenBucket | None = None
+        self._pause = LaunchPause()
         self._pressing: deque[asyncio.Future[None]] = deque()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -95,12 +107,47 @@ class Launches:
         bucket = self._open()
         if bucket:
             bucket.share_among(makers, now=_now())
-            self._serve(bucket)
+            self._serve()
+
+    def refused(self) -> None:
+        """There is no room for a pod at the moment."""
+        if self._pause.refused(now=_now()):
+            self._say_pause()
+
+    def given_up(self, *, launched_at: float) -> None:
+        """A pod that was launched at this time of the loop was given up for want of room."""
+        if self._pause.given_up(launched_at=launched_at, now=_now()):
+            self._say_pause()
+
+    def admitted(self, *, since: float) -> None:
+        """There was room for a pod, at some moment since this time of the loop."""
+        if self._pause.seconds:
+            self._pause.admitted(since=since)
+            self._serve()
+
+    def _say_pause(self) -> None:
+        logger.warning(
+            "Pods find no room, or their images no more pulls: one in %.0f s is launched until they do.",
+            self._pause.seconds,
+            extra={"action": "pause_launches"},
+        )
 
     @asynccontextmanager
     async def reserved(self) -> AsyncIterator[Turn]:
-        """Wait for a turn that is to be spent within the ``async with``; unspent, others have it."""
-        await self._wait(self._waiting)
+        """Wait for a turn that is to be spent within the ``async with``; unspent, others have it.
+
+        Raises:
+            CapacityError: there was none in :data:`TURN_PATIENCE_SECONDS`.
+        """
+        try:
+            async with asyncio.timeout(TURN_PATIENCE_SECONDS):
+                await self._wait(self._waiting)
+        except TimeoutError as error:
+            raise CapacityError(
+                f"For {TURN_PATIENCE_SECONDS:.0f} s there was no turn to launch a pod: others wait for room, too.",
+                pod="none",
+                reason="NoTurn",
+            ) from error
         turn = Turn()
         try:
             yield turn
@@ -124,12 +171,10 @@ class Launches:
         return self._bucket
 
     async def _wait(self, line: deque[asyncio.Future[None]]) -> None:
-        bucket = self._open()
-        if bucket is None:
-            return
+        self._open()
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         line.append(place)
-        self._serve(bucket)
+        self._serve()
         try:
             await place
         except asyncio.CancelledError:
@@ -137,16 +182,30 @@ class Launches:
                 self._give_back()
             raise
 
-    def _serve(self, bucket: TokenBucket) -> None:
+    def _serve(self) -> None:
         """Let go on whose turn it is, and come back when the next one's is."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        while (place := self._next()) and bucket.take(now=_now()):
+        while place := self._next():
+            seconds = self._seconds_until_next()
+            if seconds > 0 or not self._take():
+                seconds = max(_SHORTEST_PAUSE_SECONDS, seconds)
+                self._timer = asyncio.get_running_loop().call_later(seconds, self._serve)
+                return
             place.set_result(None)
-        if place:
-            pause = max(_SHORTEST_PAUSE_SECONDS, bucket.seconds_until_next(now=_now()))
-            self._timer = asyncio.get_running_loop().call_later(pause, self._serve, bucket)
+
+    def _seconds_until_next(self) -> float:
+        """Who has a trial under way does not wait for room: it has to be found before Harbor's time-outs end."""
+        until_rate = self._bucket.seconds_until_next(now=_now()) if self._bucket else 0.0
+        return until_rate if self._pressing else max(until_rate, self._pause.seconds_until_next(now=_now()))
+
+    def _take(self) -> bool:
+        if self._bucket and not self._bucket.take(now=_now()):
+            return False
+        if not self._pressing:
+            self._pause.launched(now=_now())
+        return True
 
     def _next(self) -> asyncio.Future[None] | None:
         """Who is first in line; those who gave up, or whose turn has come, are in none."""
@@ -160,7 +219,7 @@ class Launches:
     def _give_back(self) -> None:
         if self._bucket:
             self._bucket.give_back(now=_now())
-            self._serve(self._bucket)
+            self._serve()
 
 
 def _now() -> float:

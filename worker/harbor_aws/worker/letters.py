@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import traceback
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from harbor_aws.producer.dead_letters.letter import NO_LOGS, LetterDetails
 from harbor_aws.producer.dead_letters.pod_end import PodEnd
 from harbor_aws.producer.history import encode_fitting, with_attempt
 from harbor_aws.producer.message import AttemptRecord
+from harbor_aws.worker.evidence import waiting_since
+from harbor_aws.worker.outcome import Charge
 
 if TYPE_CHECKING:
     from harbor_aws.infra.queues import Queue
@@ -34,7 +37,10 @@ async def send_next_attempt(queue: Queue, delivery: Delivery, attempt: Attempt, 
     following = message.model_copy(
         update={
             "attempt": message.attempt + 1,
-            "agent_retries": message.agent_retries + decision.charged_to_agent,
+            "agent_retries": message.agent_retries + (decision.charge is Charge.AGENT),
+            "waits": message.waits + (decision.charge is Charge.WAIT),
+            "waiting_since": waiting_since(message, attempt) if decision.charge is Charge.WAIT else None,
+            "disruptions": message.disruptions + (decision.charge is Charge.DISRUPTION),
             "history": with_attempt(message.history, _record(delivery, attempt, decision)),
         }
     )
@@ -46,6 +52,7 @@ async def send_dead_letter(
     dead_letters: Queue, delivery: Delivery, attempt: Attempt, decision: DeadLetter, *, logs: str | None
 ) -> None:
     """Put the message, as it came, on the dead-letter queue, with what is known in its attributes."""
+    scrub = attempt.scrubber.text
     last = attempt.failures[-1] if attempt.failures else None
     message = delivery.message
     details = LetterDetails(
@@ -55,18 +62,20 @@ async def send_dead_letter(
         message_id=delivery.message_id,
         pods=attempt.pod_names,
         pod=_pod_end(attempt),
-        traceback="".join(traceback.format_exception(last))[-TRACEBACK_CHARACTERS:] if last else None,
+        traceback=scrub("".join(traceback.format_exception(last)))[-TRACEBACK_CHARACTERS:] if last else None,
     )
     attributes = {
         "job": attempt.job,
         "trial": attempt.trial,
         "attempt": str(attempt.number),
         "cause": decision.cause,
-        "reason": decision.reason[:REASON_CHARACTERS] or decision.cause,
+        "reason": scrub(decision.reason)[:REASON_CHARACTERS] or decision.cause,
         "worker": attempt.worker,
         "logs": logs or NO_LOGS,
         "at": datetime.now(UTC).isoformat(),
-        "details": details.model_dump_json(exclude_none=True),
+        "details": json.dumps(
+            attempt.scrubber.data(details.model_dump(mode="json", exclude_none=True)), ensure_ascii=False
+        ),
     }
     await asyncio.to_thread(dead_letters.send, [OutgoingMessage(delivery.body, attributes)])
 
@@ -81,7 +90,8 @@ def _record(delivery: Delivery, attempt: Attempt, decision: Retry | DeadLetter) 
         began_at=attempt.began_at,
         ended_at=datetime.now(UTC),
         cause=decision.cause,
-        reason=decision.reason,
+        reason=attempt.scrubber.text(decision.reason),
+        consumed=attempt.consumed,
     )
 
 
@@ -90,6 +100,6 @@ def _pod_end(attempt: Attempt) -> PodEnd | None:
     error = next((failure for failure in reversed(attempt.failures) if isinstance(failure, PodError)), None)
     if error is None:
         return attempt.pod_ends[-1] if attempt.pod_ends else None
-    told = PodEnd(name=error.pod, reason=error.reason, said=str(error)[:REASON_CHARACTERS])
+    told = PodEnd(name=error.pod, reason=error.reason, said=attempt.scrubber.text(str(error))[:REASON_CHARACTERS])
     seen = next((end for end in reversed(attempt.pod_ends) if end.name == error.pod), told)
     return seen.model_copy(update={"reason": told.reason, "said": told.said})

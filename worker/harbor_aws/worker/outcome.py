@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from harbor.models.job.config import RetryConfig
 
-from harbor_aws.infra.errors import PermanentError
+from harbor_aws.infra.errors import (
+    CapacityError,
+    EvictedError,
+    LimitExceededError,
+    NoNodeError,
+    PermanentError,
+    PodError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FIRST_BACKOFF_SECONDS = 5.0
 LONGEST_BACKOFF_SECONDS = 300.0
+
+FIRST_WAIT_SECONDS = 30.0
+LONGEST_WAIT_SECONDS = 900.0
+"""Of a trial that waits for capacity: as long again as it has waited, up to SQS's longest delay of a message.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
+
+WAIT_SPREAD = 0.25
+"""Waits are shorter by up to so much of them, so that trials that were refused together do not come back together."""
+
+CAPACITY_PATIENCE_SECONDS = 24 * 3600.0
+"""How long a trial waits for capacity, from its first refusal until a pod of it runs, before it is a dead letter."""
+
+FREE_DISRUPTIONS = 5
+"""Pods of a trial that may be evicted, or be given no node, before each further one costs an attempt. Fargate patches
+what it runs on every few weeks or months, so more says that something else is wrong:
+https://docs.aws.amazon.com/eks/latest/userguide/fargate-pod-patching.html"""
+
+LIMITS_EXCEEDED = 2
+"""Attempts of a trial that may end out of memory or storage. An agent may have gone astray once, so there is a second;
+when that ends so too, on as much, then the pod is too small, and a third would cost a whole run to learn no more."""
 
 AGENT_OUTCOMES = frozenset(
     {
@@ -39,6 +67,19 @@ class Commit:
     """The agent or the verifier said something: that is the trial's result."""
 
 
+class Charge(Enum):
+    """Who pays for an attempt that came to nothing."""
+
+    INFRASTRUCTURE = auto()
+    """One of ``--attempts``."""
+    AGENT = auto()
+    """One of ``--max-retries``."""
+    WAIT = auto()
+    """Nobody: there was no room for the trial, which had not begun. Bounded by :data:`CAPACITY_PATIENCE_SECONDS`."""
+    DISRUPTION = auto()
+    """Nobody, so far: one of :data:`FREE_DISRUPTIONS`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Another attempt, after ``delay_seconds``."""
@@ -46,8 +87,7 @@ class Retry:
     delay_seconds: float
     cause: str
     reason: str
-    charged_to_agent: bool = False
-    """Whether it uses up one of ``--max-retries`` rather than of the infrastructure's budget."""
+    charge: Charge = Charge.INFRASTRUCTURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +127,31 @@ class Facts:
     """The budget for failures of the infrastructure."""
     agent_retries: int = 0
     """How many of the attempts before were the agent's doing, and tried again by ``--max-retries``."""
+    waits: int = 0
+    """How many of them found no room."""
+    disruptions: int = 0
+    """How many of them were nobody's fault otherwise, and cost nothing."""
+    waited_seconds: float = 0.0
+    """Since the trial was first refused for want of room; 0 if that is only now, or a pod of it has run since."""
+    has_begun: bool = False
+    """Whether a pod of this attempt ran, so that another attempt does again what was done."""
+    earlier_causes: Sequence[str] = ()
+    """What ended the attempts before, as far as that is known."""
+    chance: float = 0.0
+    """From 0 to 1, for :data:`WAIT_SPREAD`."""
     failures: Sequence[Exception] = ()
     """Infrastructure failures that the attempt's environments saw, or what kept the trial from being run."""
     recorded: Sequence[Recorded] = ()
     """Exceptions in Harbor's result."""
 
     @property
+    def charged(self) -> int:
+        """Attempts that the infrastructure's budget pays for, this one included."""
+        return self.attempt - self.agent_retries - self.waits - self.disruptions
+
+    @property
     def budget_is_spent(self) -> bool:
-        return self.attempt - self.agent_retries >= self.attempts
+        return self.charged >= self.attempts
 
 
 def decide(facts: Facts, retry: RetryConfig) -> Outcome:
@@ -113,7 +170,7 @@ def decide(facts: Facts, retry: RetryConfig) -> Outcome:
     if decisive is None:
         return Commit()
     if facts.agent_retries < retry.max_retries and _is_retried(retry, decisive.type):
-        return Retry(_harbors_delay(facts, retry), decisive.type, decisive.message, charged_to_agent=True)
+        return Retry(_harbors_delay(facts, retry), decisive.type, decisive.message, Charge.AGENT)
     return DeadLetter(decisive.type, decisive.message) if unexplained else Commit()
 
 
@@ -122,16 +179,55 @@ def backoff_seconds(attempt: int) -> float:
     return min(FIRST_BACKOFF_SECONDS * 2.0 ** (attempt - 1), LONGEST_BACKOFF_SECONDS)
 
 
+def wait_seconds(waited_seconds: float, *, chance: float) -> float:
+    """How long a trial waits in the queue that has waited so long for capacity."""
+    longest = min(max(FIRST_WAIT_SECONDS, waited_seconds), LONGEST_WAIT_SECONDS)
+    return longest * (1 - WAIT_SPREAD * chance)
+
+
 def _after_failures(facts: Facts) -> Outcome:
-    decisive = next((failure for failure in facts.failures if isinstance(failure, PermanentError)), facts.failures[0])
+    decisive = _decisive(facts.failures)
     cause, reason = type(decisive).__name__, str(decisive)
-    if isinstance(decisive, PermanentError) or facts.budget_is_spent:
+    if isinstance(decisive, PermanentError):
+        return DeadLetter(cause, reason)
+    if isinstance(decisive, CapacityError) and not facts.has_begun:
+        return _after_refusal(facts, cause, reason)
+    if _is_nobodys(decisive) and facts.disruptions < FREE_DISRUPTIONS:
+        return Retry(backoff_seconds(1 + facts.disruptions), cause, reason, Charge.DISRUPTION)
+    if facts.budget_is_spent or _is_hopeless(decisive, facts):
         return DeadLetter(cause, reason)
     return Retry(_backoff(facts), cause, reason)
 
 
+def _decisive(failures: Sequence[Exception]) -> Exception:
+    """What cannot be mended, else what became of a pod, which explains what else went wrong, else the first."""
+    for kind in (PermanentError, PodError):
+        for failure in failures:
+            if isinstance(failure, kind):
+                return failure
+    return failures[0]
+
+
+def _after_refusal(facts: Facts, cause: str, reason: str) -> Outcome:
+    if facts.waited_seconds >= CAPACITY_PATIENCE_SECONDS:
+        hours = facts.waited_seconds / 3600
+        return DeadLetter(cause, f"The trial has waited {hours:.0f} h for capacity, {facts.waits} times. {reason}")
+    return Retry(wait_seconds(facts.waited_seconds, chance=facts.chance), cause, reason, Charge.WAIT)
+
+
+def _is_nobodys(failure: Exception) -> bool:
+    """A capacity failure that costs what was done is one of a few: for as long as others it would cost many times."""
+    return isinstance(failure, EvictedError | NoNodeError | CapacityError)
+
+
+def _is_hopeless(failure: Exception, facts: Facts) -> bool:
+    if not isinstance(failure, LimitExceededError):
+        return False
+    return 1 + facts.earlier_causes.count(type(failure).__name__) >= LIMITS_EXCEEDED
+
+
 def _backoff(facts: Facts) -> float:
-    return backoff_seconds(facts.attempt - facts.agent_retries)
+    return backoff_seconds(max(1, facts.charged))
 
 
 def _harbors_delay(facts: Facts, retry: RetryConfig) -> float:

@@ -44,8 +44,8 @@ class PodRemoval:
         """The pods that are still to be deleted, or looked for."""
         return list(self._left)
 
-    async def remove(self, name: str, *, uid: str | None) -> None:
-        """Delete a pod. If that fails, say so once and leave it to the background."""
+    async def remove(self, name: str, *, uid: str | None) -> bool:
+        """Delete a pod. If that fails, say so once and leave it to the background: ``False``."""
         try:
             if await delete_pod(self._cluster, name, uid=uid):
                 self._left.pop(name, None)
@@ -60,6 +60,8 @@ class PodRemoval:
                 error,
                 extra={"action": "delete_pod", "pod": name},
             )
+            return False
+        return True
 
     def expect(self, name: str) -> None:
         """Delete a pod that may not be there yet: its create was given up while it was on its way."""

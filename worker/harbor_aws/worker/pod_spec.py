@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from harbor_aws.infra.fargate import FargateSize, cpu_millis
 from harbor_aws.infra.labels import (
+    FARGATE_PROFILE_LABEL,
+    ISOLATED_PROFILE,
     MANAGED_BY,
     MANAGED_BY_LABEL,
+    NETWORK_LABEL,
+    NO_NETWORK,
     PREFIX,
     WORKER_LABEL,
     dns_label,
@@ -17,14 +23,22 @@ from harbor_aws.infra.labels import (
 from harbor_aws.worker.exec.stream import CONTAINER
 from harbor_aws.worker.pod_security import ROOT, container_security, pod_security
 
-if TYPE_CHECKING:
-    from harbor_aws.infra.fargate import FargateSize
+_SIZE_ANNOTATION = f"{PREFIX}size"
+_SIZE = re.compile(r"([0-9]{1,9})m ([0-9]{1,9})Mi ([0-9]{1,9})Gi")
 
 GRACE_SECONDS = 2
 """``terminationGracePeriodSeconds``: the container's first process ends at once when told to."""
 
 WAIT_COMMAND = ("sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 3600 & wait $!; done")
 """Only waits, reaps what is left to it, and ends at once on TERM. ``sleep infinity`` is not known everywhere."""
+
+
+NO_NETWORK_LABELS = {NETWORK_LABEL: NO_NETWORK, FARGATE_PROFILE_LABEL: ISOLATED_PROFILE}
+"""Of a pod without a network: by the first it gets its security group, by the second its subnets."""
+
+NO_NAME_SERVER = {"dnsPolicy": "None", "dnsConfig": {"nameservers": ["127.0.0.1"]}}
+"""Of a pod without a network. There must be one, and at this one nobody listens; no security group keeps a pod from the
+VPC's resolver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +90,8 @@ class PodRequest:
     """What the task itself says; ``None``: all of the size."""
     storage_mib: int | None = None
     """What the task itself says; ``None``: what every pod has."""
+    has_network: bool = True
+    """Whether it has the network that all have, or none, where the stack enforces that."""
     user: int = ROOT
     """Of everything in the pod. Any but root makes it one that Pod Security's *restricted* admits."""
 
@@ -94,23 +110,28 @@ def pod_manifest(request: PodRequest) -> dict[str, Any]:
                 MANAGED_BY_LABEL: MANAGED_BY,
                 **(stack_labels(owner.stack) if owner.stack else {}),
                 f"{PREFIX}role": owner.role,
+                **({} if request.has_network else NO_NETWORK_LABELS),
                 **{PREFIX + key: label_value(value) for key, value in names.items()},
             },
             "annotations": {
                 **{PREFIX + key: value for key, value in names.items()},
                 f"{PREFIX}session": owner.session,
+                _SIZE_ANNOTATION: _size_text(request.size),
             },
         },
         "spec": {
             "restartPolicy": "Never",
             "activeDeadlineSeconds": request.deadline_seconds,
             "terminationGracePeriodSeconds": GRACE_SECONDS,
+            **({} if request.has_network else NO_NAME_SERVER),
             **pod_security(request.user),
             "containers": [
                 {
                     "name": CONTAINER,
                     "image": request.image,
                     "imagePullPolicy": "IfNotPresent",
+                    # A program that cannot be run is told of in the log alone.
+                    "terminationMessagePolicy": "FallbackToLogsOnError",
                     "command": list(WAIT_COMMAND),
                     "resources": {"requests": resources, "limits": resources},
                     **container_security(request.user),
@@ -120,11 +141,21 @@ def pod_manifest(request: PodRequest) -> dict[str, Any]:
     }
 
 
+def asked_size(pod: dict[str, Any]) -> FargateSize | None:
+    """The size that was asked for with a pod that the cluster tells of; ``None`` if it is no pod of a trial."""
+    found = _SIZE.fullmatch((pod["metadata"].get("annotations") or {}).get(_SIZE_ANNOTATION, ""))
+    return FargateSize(int(found[1]), int(found[2]), int(found[3])) if found else None
+
+
+def _size_text(size: FargateSize) -> str:
+    return f"{size.cpu_millis}m {size.memory_mib}Mi {size.storage_gib}Gi"
+
+
 def _resources(request: PodRequest) -> dict[str, str]:
     """Requests, which are the limits too: Fargate knows no other kind, and a benchmark is comparable only so."""
-    cpu_millis = request.size.cpu_millis if request.cpus is None else round(request.cpus * 1000)
+    millis = request.size.cpu_millis if request.cpus is None else cpu_millis(request.cpus)
     memory_mib = request.size.container_memory_mib if request.memory_mib is None else request.memory_mib
-    cpu = f"{cpu_millis}m" if cpu_millis % 1000 else str(cpu_millis // 1000)
+    cpu = f"{millis}m" if millis % 1000 else str(millis // 1000)
     resources = {"cpu": cpu, "memory": f"{memory_mib}Mi"}
     if request.storage_mib is not None:
         resources["ephemeral-storage"] = f"{request.storage_mib}Mi"

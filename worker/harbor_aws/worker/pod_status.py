@@ -62,6 +62,11 @@ def waiting_reason(pod: Json) -> Reason | None:
     waiting = _container_state(pod).get("waiting")
     if waiting and waiting.get("reason"):
         return Reason(waiting["reason"], waiting.get("message", ""))
+    return scheduling_reason(pod)
+
+
+def scheduling_reason(pod: Json) -> Reason | None:
+    """Why the scheduler has no node for it, or ``None`` if it has one, or says nothing."""
     for condition in pod.get("status", {}).get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return Reason(condition.get("reason", "Unschedulable"), condition.get("message", ""))

@@ -6,25 +6,22 @@ import asyncio
 import logging
 import secrets
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from harbor_aws.infra.cluster import Cluster, ObjectConflictError, ObjectNotFoundError
-from harbor_aws.infra.errors import (
-    InfrastructureError,
-    PodError,
-    PodFailedError,
-    PodGoneError,
-    PodStartError,
-    TransientError,
-)
+from harbor_aws.infra.cluster import Cluster, ObjectConflictError, ObjectNotFoundError, QuotaExceededError
+from harbor_aws.infra.errors import CapacityError, InfrastructureError, PodError, TransientError
 from harbor_aws.infra.labels import PREFIX
 from harbor_aws.worker.image_builds import ImageBuilds
 from harbor_aws.worker.launch_rate import Launches
+from harbor_aws.worker.pod_failure import end_error, ended_before_start, loss_error, start_error
 from harbor_aws.worker.pod_removal import PodRemoval, delete_pod
 from harbor_aws.worker.pod_report import last_events, pod_report, with_events
 from harbor_aws.worker.pod_spec import owner_selector, pod_manifest
-from harbor_aws.worker.pod_status import DOUBTFUL_REASONS, HOPELESS_REASONS, Reason, end_of, is_running, waiting_reason
+from harbor_aws.worker.pod_status import Reason, end_of, is_running, waiting_reason
 from harbor_aws.worker.pod_watch import PodWatch
+from harbor_aws.worker.scheduling import QUOTA_ADVICE, scheduling_hold_up
+from harbor_aws.worker.start_patience import StartPatience, is_silent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -39,6 +36,11 @@ Json = dict[str, Any]
 
 IMAGE_PATIENCE_SECONDS = 120.0
 """How long a container may fail to be made, by an image that cannot be pulled for instance, before that is final."""
+
+CAPACITY_PATIENCE_SECONDS = 120.0
+"""How long a pod for which there is no room is waited for, before its trial waits in the queue. Fargate's scheduler
+tries again about once a minute, if it does: "x301 over 5h3m" in
+https://repost.aws/knowledge-center/eks-resolve-pending-fargate-pods, never in aws/containers-roadmap#2654."""
 
 SLOW_START_SECONDS = 180.0
 """After which a pod that does not run is spoken of. Fargate takes a minute, and its image as long again."""
@@ -58,13 +60,19 @@ class Pod:
     Attributes:
         name: its name.
         uid: what tells it from another pod of its name.
+        launched_at: the loop's time at which it was made.
         events: its last events, once they were asked for.
+        made_at: when it was asked for, by this machine's clock.
+        gone_at: when it was deleted, by whomever, by this machine's clock.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.uid: str | None = None
+        self.launched_at = asyncio.get_running_loop().time()
         self.events: tuple[PodEvent, ...] = ()
+        self.made_at = datetime.now(UTC)
+        self.gone_at: datetime | None = None
         self._object: Json | None = None
         self._changed = asyncio.Event()
         self._ended: asyncio.Future[PodError] = asyncio.get_running_loop().create_future()
@@ -95,13 +103,13 @@ class Pod:
         self.uid, self._object = uid, pod
         end = end_of(pod)
         if end is not None:
-            kind = PodGoneError if end.gone else PodFailedError
-            self._end(kind(f"Pod {self.name} ended: {end.reason}", pod=self.name, reason=end.reason.word))
+            self._end(end_error(self.name, pod, end))
         self._tell()
 
     def lose(self, reason: Reason) -> None:
         """It does not exist any more."""
-        self._end(PodGoneError(f"Pod {self.name} is gone: {reason}", pod=self.name, reason=reason.word))
+        self.gone_at = self.gone_at or datetime.now(UTC)
+        self._end(loss_error(self.name, self.object, reason))
         self._tell()
 
     async def change(self) -> None:
@@ -181,7 +189,8 @@ class PodKeeper:
         A pod whose create was given up on its way is deleted should it still appear.
 
         Raises:
-            TransientError: the cluster does not answer, or the namespace's quota is used up.
+            CapacityError: the namespace's quota is used up.
+            TransientError: the cluster does not answer.
             PermanentError: the cluster refuses the pod.
             AccessRefusedError: the cluster refuses to let this worker make a pod.
         """
@@ -200,6 +209,9 @@ class PodKeeper:
                     raise
         except BaseException as error:
             self._pods.pop(name, None)
+            if isinstance(error, QuotaExceededError):
+                self.launches.given_up(launched_at=pod.launched_at)
+                raise CapacityError(f"{error} {QUOTA_ADVICE}", pod=name, reason="QuotaExceeded") from error
             if isinstance(error, TransientError | asyncio.CancelledError):
                 self._removal.expect(name)
             raise
@@ -207,38 +219,60 @@ class PodKeeper:
         return pod
 
     async def wait_until_running(
-        self, pod: Pod, *, timeout_seconds: float, image_patience_seconds: float = IMAGE_PATIENCE_SECONDS
+        self,
+        pod: Pod,
+        *,
+        timeout_seconds: float,
+        image_patience_seconds: float = IMAGE_PATIENCE_SECONDS,
+        capacity_patience_seconds: float = CAPACITY_PATIENCE_SECONDS,
     ) -> None:
         """Wait until commands can be run in it.
 
         Raises:
+            CapacityError: there is no room for it.
             PodStartError: it ended before, or cannot start, or did not in time.
             PodGoneError: it was deleted meanwhile.
         """
-        slow = asyncio.get_running_loop().call_later(SLOW_START_SECONDS, _speak_of_slow_start, pod)
+        slow = asyncio.get_running_loop().call_later(SLOW_START_SECONDS, _speak_of_slow_start, pod, SLOW_START_SECONDS)
+        patience = StartPatience(
+            began_at=asyncio.get_running_loop().time(),
+            start_seconds=timeout_seconds,
+            image_seconds=image_patience_seconds,
+            capacity_seconds=capacity_patience_seconds,
+        )
         try:
-            await self._until_running(pod, timeout_seconds, image_patience_seconds)
+            await self._until_running(pod, patience)
         finally:
             slow.cancel()
 
-    async def _until_running(self, pod: Pod, timeout_seconds: float, image_patience_seconds: float) -> None:
+    async def _until_running(self, pod: Pod, patience: StartPatience) -> None:
         clock = asyncio.get_running_loop().time
-        deadline = clock() + timeout_seconds
-        doubtful_since: float | None = None
+        events: tuple[PodEvent, ...] | None = None
         while not is_running(pod.object) or pod.is_over:
             if pod.is_over:
                 raise await self._start_error(pod, await pod.end())
-            reason = _hold_up(pod)
-            if reason.word not in DOUBTFUL_REASONS:
-                doubtful_since = None
-            elif doubtful_since is None:
-                doubtful_since = clock()
-            until = deadline if doubtful_since is None else min(deadline, doubtful_since + image_patience_seconds)
-            if reason.word in HOPELESS_REASONS or clock() >= until:
-                raise await self._named(pod, not_started(pod, after_seconds=timeout_seconds - (deadline - clock())))
+            if events is None and is_silent(pod.object) and clock() >= patience.events_are_due_at:
+                events = await self._events(pod)
+            until = patience.ends_at(pod.object, events or (), now=clock())
+            if patience.is_refused:
+                self.launches.refused()
+            if clock() >= until:
+                raise await self._not_started(pod, after_seconds=clock() - patience.began_at)
+            if events is None and is_silent(pod.object):
+                until = min(until, patience.events_are_due_at)
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await pod.change()
+        self.launches.admitted(since=clock() if patience.was_refused else pod.launched_at)
+
+    async def _not_started(self, pod: Pod, *, after_seconds: float) -> PodError:
+        await self._ask_for_events(pod)
+        error = not_started(pod, after_seconds=after_seconds)
+        if isinstance(error, CapacityError):
+            self.launches.given_up(launched_at=pod.launched_at)
+            if after_seconds < SLOW_START_SECONDS:
+                _speak_of_slow_start(pod, after_seconds)
+        return _with_events(pod, error)
 
     async def while_running[T](self, pod: Pod, work: Coroutine[Any, Any, T]) -> T:
         """Do something that needs the pod, and stop as soon as the pod is over.
@@ -278,10 +312,12 @@ class PodKeeper:
     async def delete(self, name: str) -> None:
         """Delete a pod by its name, and forget it. Where that fails, it is tried again in the background."""
         pod = self._pods.pop(name, None)
-        await self._removal.remove(name, uid=pod.uid if pod else None)
+        is_gone = await self._removal.remove(name, uid=pod.uid if pod else None)
+        if pod and is_gone:
+            pod.gone_at = pod.gone_at or datetime.now(UTC)
 
-    async def delete_leftovers(self, *, job: str, trial: str) -> list[str]:
-        """Delete the pods that earlier attempts at a trial left, whichever worker made them; their names.
+    async def delete_leftovers(self, *, job: str, trial: str) -> list[Json]:
+        """Delete the pods that earlier attempts at a trial left, whichever worker made them; as they were.
 
         Raises:
             TransientError: the cluster does not answer; pods may be left.
@@ -298,7 +334,8 @@ class PodKeeper:
                 ", ".join(names),
                 extra={"action": "delete_leftovers", "job": job, "trial": trial},
             )
-        return names
+        items: list[Json] = left["items"]
+        return items
 
     async def _post(self, manifest: Json) -> Json:
         try:
@@ -308,25 +345,25 @@ class PodKeeper:
             return await self.cluster.request("POST", self.cluster.pods_path, body=manifest)
 
     async def _start_error(self, pod: Pod, error: PodError) -> PodError:
-        named = await self._named(pod, error)
-        if isinstance(error, PodGoneError):
-            return named
-        return PodStartError(str(named), pod=pod.name, reason=error.reason)
+        return ended_before_start(await self._named(pod, error))
 
     async def _named[E: PodError](self, pod: Pod, error: E) -> E:
         """The error with the pod's last events in its message, where the cluster still has them."""
         await self._ask_for_events(pod)
-        return type(error)(with_events(str(error), pod.events), pod=error.pod, reason=error.reason)
+        return _with_events(pod, error)
 
     async def _ask_for_events(self, pod: Pod) -> None:
-        if pod.events:
-            return
+        pod.events = pod.events or await self._events(pod)
+
+    async def _events(self, pod: Pod) -> tuple[PodEvent, ...]:
+        """None if the cluster does not answer: they only explain."""
         path = f"/api/v1/namespaces/{self.cluster.namespace}/events"
         with suppress(InfrastructureError, TimeoutError):
             async with asyncio.timeout(_EVENTS_SECONDS):
                 query = {"fieldSelector": f"involvedObject.name={pod.name}"}
                 answer = await self.cluster.request("GET", path, query=query, patience_seconds=2)
-            pod.events = last_events(answer["items"])
+            return last_events(answer["items"])
+        return ()
 
 
 def _version(pod: Json) -> int:
@@ -334,22 +371,24 @@ def _version(pod: Json) -> int:
     return int(pod["metadata"]["resourceVersion"])
 
 
-def not_started(pod: Pod, *, after_seconds: float) -> PodStartError:
+def not_started(pod: Pod, *, after_seconds: float) -> PodError:
     """The error for a pod that does not run yet, with what is known now of the reason."""
     if pod.ending is not None:
-        return PodStartError(str(pod.ending), pod=pod.name, reason=pod.ending.reason)
-    reason = _hold_up(pod)
-    return PodStartError(
-        f"Pod {pod.name} did not start within {after_seconds:.0f} s: {reason}.", pod=pod.name, reason=reason.word
-    )
+        return ended_before_start(pod.ending)
+    return start_error(pod.name, pod.object, pod.events, after_seconds=after_seconds)
 
 
-def _speak_of_slow_start(pod: Pod) -> None:
+def _with_events[E: PodError](pod: Pod, error: E) -> E:
+    return type(error)(with_events(str(error), pod.events), pod=error.pod, reason=error.reason)
+
+
+def _speak_of_slow_start(pod: Pod, after_seconds: float) -> None:
     logger.warning(
-        "Pod %s %s %.0f s: %s", pod.name, SLOW_START, SLOW_START_SECONDS, _hold_up(pod),
+        "Pod %s %s %.0f s: %s", pod.name, SLOW_START, after_seconds, _hold_up(pod),
         extra={"action": "start_pod", "pod": pod.name},
     )  # fmt: skip
 
 
 def _hold_up(pod: Pod) -> Reason:
-    return waiting_reason(pod.object) or Reason("Pending", "nothing is known to hold it up")
+    known = scheduling_hold_up(pod.object, pod.events) or waiting_reason(pod.object)
+    return known or Reason("Pending", "nothing is known to hold it up")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from harbor_aws.infra.errors import HarborAwsError
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.queues import Queue
+from harbor_aws.infra.secrets.manager import SecretsManager
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import load_stack
 from harbor_aws.worker.bundles import BundleCache
@@ -22,6 +24,10 @@ from harbor_aws.worker.presence import PresenceTerms, keep_presence, process_nam
 from harbor_aws.worker.reaper import reaping
 from harbor_aws.worker.run import run_worker
 from harbor_aws.worker.scratch import own_scratch
+from harbor_aws.worker.scrub.known import sensitive_variables
+from harbor_aws.worker.scrub.logs import scrub_logs
+from harbor_aws.worker.scrub.scrubber import Scrubber
+from harbor_aws.worker.secrets import load_secrets, resolve_references
 from harbor_aws.worker.stalls import Stalls
 from harbor_aws.worker.trial import TrialRunner
 
@@ -37,19 +43,24 @@ if TYPE_CHECKING:
 def main() -> int:
     """Run until told to stop; the exit code."""
     _log_to_stderr()
+    scrubber = Scrubber()
+    scrub_logs(scrubber)
     signal.signal(signal.SIGTERM, _end_at_once)
-    settings = Settings()
     try:
+        secrets = load_secrets(os.environ)
+        settings = Settings()  # some may be among the secrets
         stack = load_stack(settings.stack)
+        secrets |= resolve_references(os.environ, SecretsManager(stack))
+        scrubber.learn({**sensitive_variables(os.environ), **secrets})
         with own_scratch() as directory:
             return run_worker(
                 stack=stack,
                 settings=settings,
-                open_handler=lambda: open_trial_runner(stack, settings, directory=directory),
+                open_handler=lambda: open_trial_runner(stack, settings, directory=directory, scrubber=scrubber),
                 alive_file=settings.alive_file,
             )
     except HarborAwsError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {scrubber.text(str(error))}", file=sys.stderr)
         return 2
 
 
@@ -67,11 +78,14 @@ def _log_to_stderr() -> None:
 
 
 @asynccontextmanager
-async def open_trial_runner(stack: Stack, settings: Settings, *, directory: Path) -> AsyncIterator[TrialHandler]:
+async def open_trial_runner(
+    stack: Stack, settings: Settings, *, directory: Path, scrubber: Scrubber | None = None
+) -> AsyncIterator[TrialHandler]:
     """Everything that the trials of this process share, opened on its loop.
 
     Args:
         directory: the process's own, for whatever it writes.
+        scrubber: knows the process's secrets.
     """
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.slots + 4, "blocking"))
     worker, terms = process_name(), PresenceTerms.of(settings)
@@ -94,4 +108,5 @@ async def open_trial_runner(stack: Stack, settings: Settings, *, directory: Path
             stalls=stalls,
             worker=worker,
             directory=directory,
+            scrubber=scrubber,
         )

@@ -13,6 +13,7 @@ from harbor_aws.infra.errors import HarborAwsError, TransientError
 from harbor_aws.infra.layout import attempt_key, replay_key, result_key, state_key
 from harbor_aws.producer.bundle import pack_directory
 from harbor_aws.producer.state import CommittedResult, Phase, ReplayMarker, TrialState
+from harbor_aws.worker.scrub.tree import scrub_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +55,10 @@ class Recorder:
             pod=attempt.pod_names[0] if attempt.pod_names else None,
             worker=attempt.worker,
             since=datetime.now(UTC),
-            reason=reason,
+            reason=reason and attempt.scrubber.text(reason),
             logs=logs,
+            pods=attempt.used.usages,
+            consumed=attempt.consumed_before,
         )
         key = state_key(attempt.job, attempt.trial)
         try:
@@ -64,11 +67,14 @@ class Recorder:
             logger.warning("The state of trial %s was not written: %s", attempt.trial, error)
 
     async def archive(self, trial_directory: Path) -> str | None:
-        """Upload what the attempt left as one archive, made beside it; its key, or ``None`` if it left nothing."""
+        """Upload what the attempt left as one archive, made beside it; its key, or ``None`` if it left nothing.
+
+        Secrets are taken out first, of the directory itself.
+        """
         key = attempt_key(self._attempt.job, self._attempt.trial, self._attempt.attempt_id)
         archive = trial_directory.with_name(f"{trial_directory.name}.tar.zst")
         try:
-            if not await asyncio.to_thread(_pack, trial_directory, archive):
+            if not await asyncio.to_thread(self._pack, trial_directory, archive):
                 return None
             await self._patiently(self._store.upload, key, archive)
         finally:
@@ -88,6 +94,8 @@ class Recorder:
             rewards=result.verifier_result.rewards if result.verifier_result else None,
             exception_type=result.exception_info.exception_type if result.exception_info else None,
             result=result.model_dump(mode="json"),
+            pods=attempt.used.usages,
+            consumed=attempt.consumed,
         )
         body = committed.model_dump_json().encode()
         return await self._patiently(self._store.put_if_absent, result_key(attempt.job, attempt.trial), body)
@@ -121,6 +129,15 @@ class Recorder:
             body = await self._patiently(self._store.get, key)
         return body is not None and ReplayMarker.model_validate_json(body).message_id == marker.message_id
 
+    def _pack(self, trial_directory: Path, archive: Path) -> bool:
+        if not trial_directory.is_dir():
+            return False
+        if found := scrub_tree(trial_directory, self._attempt.scrubber.needles):
+            names = ", ".join(sorted(found))
+            logger.warning("What trial %s left held secrets, which were taken out: %s", self._attempt.trial, names)
+        pack_directory(trial_directory, archive)
+        return True
+
     async def _patiently[**P, R](self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         async for trying in AsyncRetrying(
             retry=retry_if_exception_type(TransientError),
@@ -132,10 +149,3 @@ class Recorder:
             with trying:
                 return await asyncio.to_thread(call, *args, **kwargs)
         raise AssertionError("unreachable: tenacity returns or raises")
-
-
-def _pack(trial_directory: Path, archive: Path) -> bool:
-    if not trial_directory.is_dir():
-        return False
-    pack_directory(trial_directory, archive)
-    return True

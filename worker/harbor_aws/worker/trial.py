@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
+import random
 import shutil
 import tempfile
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -23,9 +27,12 @@ from harbor_aws.worker.completion import to_cancellation, to_completion
 from harbor_aws.worker.evidence import judge, time_lost
 from harbor_aws.worker.letters import send_dead_letter, send_next_attempt
 from harbor_aws.worker.making import make_trial, task_name
-from harbor_aws.worker.outcome import Commit, DeadLetter, Retry
+from harbor_aws.worker.outcome import Charge, Commit, DeadLetter, Retry
 from harbor_aws.worker.overtaken import is_overtaken, is_second_replay
+from harbor_aws.worker.pod_usage import consumed_before, predecessor
 from harbor_aws.worker.record import Recorder
+from harbor_aws.worker.scrub.known import referred_to
+from harbor_aws.worker.scrub.scrubber import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable
@@ -39,6 +46,7 @@ if TYPE_CHECKING:
     from harbor_aws.producer.message import TrialMessage
     from harbor_aws.worker.bundles import BundleCache
     from harbor_aws.worker.delivery import Delivery
+    from harbor_aws.worker.outcome import Outcome
     from harbor_aws.worker.pods import PodKeeper
     from harbor_aws.worker.stalls import Stalls
 
@@ -78,7 +86,9 @@ class TrialRunner:
         stalls: Stalls,
         worker: str,
         directory: Path,
+        scrubber: Scrubber | None = None,
     ) -> None:
+        self._scrubber = scrubber or Scrubber()
         self._stack = stack
         self._settings = settings
         self._store = store
@@ -102,6 +112,9 @@ class TrialRunner:
         record = Recorder(self._store, attempt, delivery)
         if await _is_over(record, delivery):
             return
+        if delivery.receive_count > 1:
+            attempt.predecessor = predecessor(delivery.message, await record.last_state())
+        attempt.consumed_before = consumed_before(delivery.message, attempt.predecessor)
         await record.state(Phase.STARTING)
         async with _scratch(self._directory) as directory:
             trial_directory = directory / attempt.trial
@@ -138,6 +151,7 @@ class TrialRunner:
             trial=message.trial,
             number=message.attempt,
             attempt_id=f"{message.attempt:02d}-{uuid4().hex[:8]}",
+            scrubber=self._scrubber,
         )
 
     async def _run(
@@ -164,7 +178,8 @@ class TrialRunner:
         try:
             async with deadline:
                 if not delivery.message.is_first or delivery.receive_count > 1:
-                    await self._pods.delete_leftovers(job=attempt.job, trial=attempt.trial)
+                    left = await self._pods.delete_leftovers(job=attempt.job, trial=attempt.trial)
+                    attempt.consumed_before = consumed_before(delivery.message, attempt.predecessor, left=left)
                 result = await self._run_with_harbor(delivery.message, attempt, record, directory=directory)
         except HarborAwsError as error:
             attempt.failures.append(error)
@@ -188,13 +203,16 @@ class TrialRunner:
         try:
             async with self._bundles.unpacked(message.bundle, name=task_name(message)) as task_directory:
                 trial = await make_trial(message, task_directory=task_directory, trials_directory=directory)
+                configured = [message.trial_config, trial.task.config.model_dump(mode="json")]
+                self._scrubber.learn(referred_to(configured, os.environ))
                 for event, phase in _PHASES.items():
                     trial.add_hook(event, _reporting(record, phase))
+                trial.add_hook(TrialEvent.CANCEL, attempt.note_cancelled)
                 async with self._pods.launches.reserved() as attempt.turn:
                     await trial.run()
                 # What Harbor wrote is what it scrubbed secrets from; what it returns is not.
                 text = await asyncio.to_thread(trial.paths.result_path.read_bytes)
-                return TrialResult.model_validate_json(text)
+                return TrialResult.model_validate(self._scrubber.data(json.loads(text)))
         finally:
             current_attempt.reset(token)
 
@@ -237,10 +255,10 @@ class TrialRunner:
         attempt.note_outage(self._stalls.longest_since(attempt.began))
         if lost := time_lost(result, outage_seconds=attempt.outage_seconds):
             attempt.failures.append(lost)
-        logs = await self._archive(
-            attempt, record, trial_directory, must=judge(delivery.message, attempt, result) == Commit()
-        )
-        decision = judge(delivery.message, attempt, result)
+        foreseen = _judge(delivery, attempt, result)
+        waits = isinstance(foreseen, Retry) and foreseen.charge is Charge.WAIT  # some four times an hour, for a day
+        logs = None if waits else await self._archive(attempt, record, trial_directory, must=foreseen == Commit())
+        decision = _judge(delivery, attempt, result)
         if decision != Commit() and await record.is_committed():
             logger.info("Trial %s failed here, but has its result already.", attempt.trial)
             await record.expire(logs)
@@ -299,6 +317,11 @@ class TrialRunner:
             logs = None
         await record.state(Phase.HANDED_BACK, reason=reason, logs=logs)
         await record.expire(logs)
+
+
+def _judge(delivery: Delivery, attempt: Attempt, result: TrialResult | None) -> Outcome:
+    chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
+    return judge(delivery.message, attempt, result, now=datetime.now(UTC), chance=chance)
 
 
 async def _is_over(record: Recorder, delivery: Delivery) -> bool:

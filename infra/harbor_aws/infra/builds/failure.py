@@ -36,7 +36,12 @@ _BY_STATUS = {
 _BY_LOG = (
     (
         r"toomanyrequests|pull rate limit",
-        "The base image's registry gives no more to CodeBuild's addresses for now; run the command again later.",
+        "The base image's registry gives no more to CodeBuild's addresses, which many share; run the command again "
+        "later. Docker Hub's images come through a cache after `harbor-aws deploy --docker-hub-secret`.",
+    ),
+    (
+        r"no match for platform|no matching manifest for|exec format error",
+        "A base image, or a program in one, is not for linux/amd64, which Fargate alone runs: name another.",
     ),
     (r"no space left on device", "The image is too large for the disk of the project's compute type."),
     (

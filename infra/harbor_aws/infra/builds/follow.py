@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harbor_aws.infra.errors import PermanentError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from harbor_aws.infra.builds.build import Build
     from harbor_aws.infra.builds.builder import Builder
@@ -50,7 +50,7 @@ def follow(builder: Builder, ids: Sequence[str], *, on_look: Callable[[Sequence[
             if time.monotonic() - answered > PATIENCE_SECONDS:
                 raise
         else:
-            _check_all_known(ids, known, waited_seconds=answered - began)
+            check_all_known(ids, known, waited_seconds=answered - began)
         builds = [known[each] for each in ids if each in known]
         on_look(builds)
         if len(builds) == len(ids) and all(build.has_ended for build in builds):
@@ -58,7 +58,8 @@ def follow(builder: Builder, ids: Sequence[str], *, on_look: Callable[[Sequence[
         time.sleep(LOOK_SECONDS)
 
 
-def _check_all_known(ids: Sequence[str], known: dict[str, Build], *, waited_seconds: float) -> None:
+def check_all_known(ids: Iterable[str], known: Mapping[str, Build], *, waited_seconds: float) -> None:
+    """Raise :class:`UnknownBuildError` if one is not known :data:`UNKNOWN_SECONDS` after it was begun."""
     unknown = [each for each in ids if each not in known]
     if unknown and waited_seconds > UNKNOWN_SECONDS:
         raise UnknownBuildError(

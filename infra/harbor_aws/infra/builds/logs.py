@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Self
 
 from harbor_aws.infra.aws import logs_client
-from harbor_aws.infra.deploy.aws_errors import translated
+from harbor_aws.infra.aws_errors import translated
 from harbor_aws.infra.errors import HarborAwsError
 
 if TYPE_CHECKING:

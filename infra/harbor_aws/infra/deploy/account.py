@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from harbor_aws.infra.aws import quotas_client, sts_client
-from harbor_aws.infra.deploy.aws_errors import translated
+from harbor_aws.infra.aws_errors import translated
 from harbor_aws.infra.errors import PermanentError, TransientError
 from harbor_aws.infra.fargate import FARGATE_SERVICE, VCPUS_QUOTA
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from botocore.exceptions import ClientError
 
 from harbor_aws.infra.aws import ec2_client
-from harbor_aws.infra.deploy.aws_errors import translated
+from harbor_aws.infra.aws_errors import translated
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from botocore.exceptions import ClientError
 
 from harbor_aws.infra.aws import ecr_client, logs_client, s3_client
-from harbor_aws.infra.deploy.aws_errors import translated
+from harbor_aws.infra.aws_errors import translated
 from harbor_aws.infra.deploy.stacks import TAG
 
 if TYPE_CHECKING:

@@ -59,6 +59,10 @@ def stack_from_outputs(name: str, *, region: str, outputs: Mapping[str, str]) ->
             trials=KubernetesAccess(eks=cluster, namespace=outputs["TrialsNamespace"]),
             workers=KubernetesAccess(eks=cluster, namespace=outputs["WorkersNamespace"]),
             image_repository=outputs["EnvironmentsRepositoryUri"],
+            image_builder="codebuild" if "ImageBuilderProject" in outputs else "none",
+            image_builder_project=outputs.get("ImageBuilderProject"),
+            docker_hub_prefix=outputs.get("DockerHubPrefix"),
+            isolation="security-group" if "IsolatedSecurityGroupId" in outputs else "none",
             cluster_name=outputs.get("ClusterName"),
         )
     except KeyError as error:

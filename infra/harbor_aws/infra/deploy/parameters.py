@@ -28,24 +28,30 @@ CIDRS = "PublicAccessCidrs"
 ZONE_A = "ZoneA"
 ZONE_B = "ZoneB"
 MAX_VCPUS = "MaxVcpus"
+LAUNCHES = "LaunchesPerSecond"
 ALERT_EMAIL = "AlertEmail"
 BUDGET = "BudgetUsdPerMonth"
 DOCKER_HUB_SECRET = "DockerHubSecretArn"  # noqa: S105 - the name of a parameter
 ADMIN = "AdminArn"
 WORKER_IMAGE = "WorkerImage"
 AUTOSCALING = "Autoscaling"
+ISOLATION = "Isolation"
+S3_PREFIX_LIST = "S3PrefixList"
 EMULATED = "Emulated"
 PARAMETERS = (
     CIDRS,
     ZONE_A,
     ZONE_B,
     MAX_VCPUS,
+    LAUNCHES,
     ALERT_EMAIL,
     BUDGET,
     DOCKER_HUB_SECRET,
     ADMIN,
     WORKER_IMAGE,
     AUTOSCALING,
+    ISOLATION,
+    S3_PREFIX_LIST,
     EMULATED,
 )
 """All of the template's parameters."""
@@ -59,6 +65,8 @@ class StackOptions:
     """Who may reach the cluster's API, as IPv4 CIDR blocks."""
     max_vcpus: int | None = None
     """vCPUs of trials at once."""
+    launches_per_second: int | None = None
+    """Pods that workers launch a second."""
     alert_email: str | None = None
     """Where alarms go; ``""`` for nowhere."""
     budget_usd_per_month: float | None = None
@@ -71,6 +79,8 @@ class StackOptions:
     """An image of the user's for the workers; ``""`` for the one that is built."""
     autoscaling: bool | None = None
     """Whether the queue decides how many workers there are."""
+    isolation: bool | None = None
+    """Whether pods can be without a network."""
 
 
 def check_name(name: str) -> str:
@@ -95,6 +105,7 @@ def parameters(
     previous: Mapping[str, str],
     zones: Callable[[], tuple[str, str]],
     caller: Callable[[], str],
+    s3_prefix_list: Callable[[], str],
     is_emulated: bool,
 ) -> dict[str, str]:
     """Values of the template's parameters: what was asked for, else what the stack has.
@@ -103,6 +114,7 @@ def parameters(
         previous: the parameters of the stack as it is; empty if there is none.
         zones: names two zones; called only if the stack has none yet.
         caller: the ARN of who deploys; called only if a new stack is to have another administrator.
+        s3_prefix_list: names the region's one; called only if the stack is to isolate pods and has none yet.
         is_emulated: it goes to moto instead of AWS.
 
     Raises:
@@ -122,6 +134,8 @@ def parameters(
         )
     if ZONE_A not in values or ZONE_B not in values:
         values[ZONE_A], values[ZONE_B] = zones()
+    if values.get(ISOLATION) == "true" and not values.get(S3_PREFIX_LIST) and not is_emulated:
+        values[S3_PREFIX_LIST] = s3_prefix_list()
     if not previous and options.admin_arn and _is_same(options.admin_arn, caller()):
         raise UsageError("Whoever deploys a stack administers it: --admin is for somebody else, so leave it out.")
     if values.get(BUDGET) and not values.get(ALERT_EMAIL):
@@ -138,12 +152,14 @@ def asked_for(options: StackOptions) -> dict[str, str | None]:
     return {
         CIDRS: ",".join(map(_cidr, options.allow_cidrs)) if options.allow_cidrs else None,
         MAX_VCPUS: None if options.max_vcpus is None else str(options.max_vcpus),
+        LAUNCHES: None if options.launches_per_second is None else str(options.launches_per_second),
         ALERT_EMAIL: None if options.alert_email is None else _address(options.alert_email),
         BUDGET: None if options.budget_usd_per_month is None else _amount(options.budget_usd_per_month),
         DOCKER_HUB_SECRET: options.docker_hub_secret_arn,
         ADMIN: None if options.admin_arn is None else _principal(options.admin_arn),
         WORKER_IMAGE: None if options.worker_image is None else _image(options.worker_image),
         AUTOSCALING: None if options.autoscaling is None else str(options.autoscaling).lower(),
+        ISOLATION: None if options.isolation is None else str(options.isolation).lower(),
     }
 
 

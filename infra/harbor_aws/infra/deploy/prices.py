@@ -1,7 +1,7 @@
 """What a stack costs. Pure.
 
 AWS's list prices for us-east-1 in US dollars, without taxes, as known on 2026-11-22; other regions differ by up to some
-tens of per cent.
+tens of per cent. Pods' are in :mod:`harbor_aws.infra.fargate_prices`.
 """
 
 from __future__ import annotations
@@ -9,25 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harbor_aws.infra.fargate import FargateSize, size_for
+from harbor_aws.infra.fargate_prices import PRICES_DATE, PRICES_REGION, pod_usd_per_hour
 
-PRICES_AS_OF = "us-east-1, 2026-11-22"
+PRICES_AS_OF = f"{PRICES_REGION}, {PRICES_DATE}"
 
 HOURS_PER_MONTH = 730
 """As AWS counts: https://aws.amazon.com/calculator/calculator-assumptions/"""
 
 CLUSTER_USD_PER_HOUR = 0.10
 """EKS control plane in standard support (0.60 in extended support). https://aws.amazon.com/eks/pricing/"""
-
-VCPU_USD_PER_HOUR = 0.04048
-"""Fargate, Linux on x86, as the next two. https://aws.amazon.com/fargate/pricing/"""
-
-GB_USD_PER_HOUR = 0.004445
-"""Memory of a Fargate pod."""
-
-STORAGE_GB_USD_PER_HOUR = 0.000111
-"""Storage of a Fargate pod beyond :data:`FREE_STORAGE_GB`."""
-
-FREE_STORAGE_GB = 20
 
 NAT_USD_PER_HOUR = 0.045
 """NAT gateway. https://aws.amazon.com/vpc/pricing/"""
@@ -37,6 +27,12 @@ NAT_USD_PER_GB = 0.045
 
 PUBLIC_ADDRESS_USD_PER_HOUR = 0.005
 """A public IPv4 address, in use or not; same source."""
+
+ENDPOINT_USD_PER_HOUR = 0.01
+"""An interface endpoint in one zone; $0.01 a GB goes through it besides. https://aws.amazon.com/privatelink/pricing/"""
+
+ISOLATION_ENDPOINTS = 2
+"""Of the template, both of ECR, in one zone."""
 
 BUILD_USD_PER_MINUTE = 0.01
 """CodeBuild, general1.medium on Linux. https://aws.amazon.com/codebuild/pricing/"""
@@ -83,18 +79,16 @@ class CostItem:
     usd: float
 
 
-def pod_usd_per_hour(size: FargateSize) -> float:
-    """What a pod of this size costs while it exists."""
-    return (
-        size.cpu_millis / 1000 * VCPU_USD_PER_HOUR
-        + size.memory_mib / 1024 * GB_USD_PER_HOUR
-        + max(0, size.storage_gib - FREE_STORAGE_GB) * STORAGE_GB_USD_PER_HOUR
-    )
+def isolation_usd_per_month() -> float:
+    """What ``--isolation`` costs, whether pods are isolated or not."""
+    return ISOLATION_ENDPOINTS * ENDPOINT_USD_PER_HOUR * HOURS_PER_MONTH
 
 
-def idle_costs() -> list[CostItem]:
+def idle_costs(*, is_isolating: bool = False) -> list[CostItem]:
     """What a stack costs in a month in which nothing runs: no worker, no trial."""
+    isolation = CostItem(f"{ISOLATION_ENDPOINTS} endpoints of ECR (--isolation)", isolation_usd_per_month())
     return [
+        *([isolation] if is_isolating else []),
         CostItem("EKS control plane", CLUSTER_USD_PER_HOUR * HOURS_PER_MONTH),
         CostItem("NAT gateway", NAT_USD_PER_HOUR * HOURS_PER_MONTH),
         CostItem("its public address", PUBLIC_ADDRESS_USD_PER_HOUR * HOURS_PER_MONTH),

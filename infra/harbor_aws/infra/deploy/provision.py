@@ -44,6 +44,7 @@ class Provisioner:
     Args:
         zones: names two zones for a new stack.
         caller: the ARN of who deploys.
+        s3_prefix_list: names the region's prefix list of S3.
         agree: asked before anything is changed, with what an update would change (``None``: all is new). What it
             raises is raised; it may raise to say no.
     """
@@ -56,6 +57,7 @@ class Provisioner:
         region: str,
         zones: Callable[[], tuple[str, str]],
         caller: Callable[[], str],
+        s3_prefix_list: Callable[[], str],
         watcher: Watcher,
         agree: Callable[[tuple[Change, ...] | None], None],
         worker_images: WorkerImages,
@@ -66,6 +68,7 @@ class Provisioner:
         self._region = region
         self._zones = zones
         self._caller = caller
+        self._s3_prefix_list = s3_prefix_list
         self._watcher = watcher
         self._agree = agree
         self._worker_images = worker_images
@@ -91,6 +94,7 @@ class Provisioner:
             previous=previous,
             zones=self._zones,
             caller=self._caller,
+            s3_prefix_list=self._s3_prefix_list,
             is_emulated=self._stacks.is_emulated,
         )
         changes = self._change(self._at_rest(found), values)

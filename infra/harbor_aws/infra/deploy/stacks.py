@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from harbor_aws.infra.aws import cloudformation_client
-from harbor_aws.infra.deploy.aws_errors import NO_CHANGES, MissingStackError, NoChangesError, translated
+from harbor_aws.infra.aws_errors import NO_CHANGES, MissingStackError, NoChangesError, translated
 from harbor_aws.infra.deploy.events import StackEvent
 from harbor_aws.infra.errors import PermanentError, TransientError
 
@@ -75,7 +75,7 @@ class ChangeSet:
 class Stacks:
     """CloudFormation in one region.
 
-    Every method raises :class:`~harbor_aws.infra.deploy.aws_errors.CredentialsError`, :class:`TransientError` when AWS
+    Every method raises :class:`~harbor_aws.infra.aws_errors.CredentialsError`, :class:`TransientError` when AWS
     did not answer or asks to come again (after botocore's own retries), and :class:`PermanentError` when it refuses.
     """
 

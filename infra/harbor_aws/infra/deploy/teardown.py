@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 CLUSTER_TYPE = "AWS::EKS::Cluster"
 NETWORK_TYPE = "AWS::EC2::VPC"
-TRIALS_GROUP = "TrialsSecurityGroupId"
-"""An output: the security group of the trials' pods, which cannot go while one of their network interfaces is there."""
+TRIALS_GROUPS = ("TrialsSecurityGroupId", "IsolatedSecurityGroupId")
+"""Outputs: the security groups of the trials' pods, which cannot go while one of their network interfaces is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +152,12 @@ class Teardown:
                 raise
 
     def _wait_for_pods_interfaces(self, found: StackDescription) -> None:
-        """They go some minutes after the pods; CloudFormation would fail at their security group meanwhile."""
-        group = found.outputs.get(TRIALS_GROUP)
-        if group and not is_under_way(found.status):
+        """They go some minutes after the pods; CloudFormation would fail at their security groups meanwhile."""
+        groups = [found.outputs[name] for name in TRIALS_GROUPS if name in found.outputs]
+        if groups and not is_under_way(found.status):
             self._watcher.began("Waiting for the network interfaces of the trials' pods")
-            self._interfaces.wait_until_gone(in_group(group), watcher=self._watcher)
+            for group in groups:
+                self._interfaces.wait_until_gone(in_group(group), watcher=self._watcher)
 
     def _delete(self, found: StackDescription) -> None:
         """Once more if it failed and interfaces were in the way, which nobody but AWS and time removes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harbor_aws.infra.aws import ec2_client
-from harbor_aws.infra.deploy.aws_errors import translated
+from harbor_aws.infra.aws_errors import translated
 from harbor_aws.infra.errors import UsageError
 
 if TYPE_CHECKING:

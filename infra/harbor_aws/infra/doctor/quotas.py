@@ -90,10 +90,11 @@ async def _namespace(subject: Subject) -> Outcome:
 
 async def _launch_rate(subject: Subject) -> Outcome:
     rate = float(environment_of(await workers_deployment(subject)).get("HARBOR_AWS_POD_LAUNCHES_PER_SECOND", "0"))
-    if rate > LAUNCHES_PER_SECOND:
+    allowed = int(subject.outputs.get("LaunchesPerSecond", LAUNCHES_PER_SECOND))
+    if rate > allowed:
         return Outcome.warning(
-            f"workers launch {rate:g} pods a second, Fargate {LAUNCHES_PER_SECOND}: the rest wait there, unseen",
-            f"Set HARBOR_AWS_POD_LAUNCHES_PER_SECOND of the workers to {LAUNCHES_PER_SECOND} at most.",
+            f"workers launch {rate:g} pods a second, Fargate {allowed}: the rest wait there, unseen",
+            f"harbor-aws deploy{subject.option} --launches-per-second {allowed}, or more if AWS lets the account.",
         )
     trials = subject.question.concurrency or int(int(subject.output("MaxVcpus")) / TRIAL_VCPUS)
     seconds, patience = trials / (rate or LAUNCHES_PER_SECOND), Settings().pod_start_timeout_seconds

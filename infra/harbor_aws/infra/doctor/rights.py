@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from harbor_aws.infra.cluster import ObjectNotFoundError
 from harbor_aws.infra.deploy.manifests.permissions import RULES, SERVICE_ACCOUNT
-from harbor_aws.infra.deploy.manifests.workers import SECRETS
 from harbor_aws.infra.doctor.asking import get, request
 from harbor_aws.infra.doctor.check import ON_AWS, Check
 from harbor_aws.infra.doctor.finding import Outcome
+from harbor_aws.infra.secrets.kubernetes import SECRETS
 
 if TYPE_CHECKING:
     from harbor_aws.infra.cluster import Cluster
@@ -81,12 +81,11 @@ async def _keys(subject: Subject) -> Outcome:
     except ObjectNotFoundError:
         return Outcome.warning(
             f"there is no Secret {SECRETS} in {namespace}: agents that call a model find no key",
-            f"kubectl -n {namespace} create secret generic {SECRETS} --from-literal=ANTHROPIC_API_KEY=…, then restart "
-            "the workers; none is needed for agents without a model.",
+            f"harbor-aws secrets set ANTHROPIC_API_KEY{subject.option}; none is needed for agents without a model.",
         )
     names = sorted(found.get("data") or {})
     if not names:
-        return Outcome.warning(f"the Secret {SECRETS} is empty", f"kubectl -n {namespace} edit secret {SECRETS}")
+        return Outcome.warning(f"the Secret {SECRETS} is empty", f"harbor-aws secrets set NAME{subject.option}")
     return Outcome.ok(f"{', '.join(names)} (values not looked at)")
 
 

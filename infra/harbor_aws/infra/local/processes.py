@@ -15,10 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 MARK = "HARBOR_AWS_LOCAL_PART"
 """Environment variable ``<state directory>:<part>`` of every process of a local stack."""
+
+
+_PLAIN = ("HARBOR_AWS_", "HOME", "LANG", "LC_", "LD_", "PATH", "PYTHON", "TMPDIR", "TZ", "VIRTUAL_ENV", "XDG_")
+"""How the names of variables begin that parts get. A pod's first process is a fork of the part that starts it, and its
+environment is there for the pod to read under ``/proc/1``: no place for whatever the user's shell holds."""
 
 
 def start(part: str, command: Sequence[str], *, directory: Path) -> int:
@@ -32,10 +37,14 @@ def start(part: str, command: Sequence[str], *, directory: Path) -> int:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, MARK: _mark(directory, part)},
+            env={**_plain(os.environ), MARK: _mark(directory, part)},
         )
     process.returncode = 0  # it outlives us on purpose; nobody is to warn that it was not waited for
     return process.pid
+
+
+def _plain(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name.startswith(_PLAIN)}
 
 
 def find(directory: Path, part: str | None = None) -> list[int]:

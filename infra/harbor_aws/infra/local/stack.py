@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 
 from harbor_aws.infra.cluster import Cluster
 from harbor_aws.infra.errors import HarborAwsError, UsageError
+from harbor_aws.infra.labels import PREFIX
 from harbor_aws.infra.local import processes, services
 from harbor_aws.infra.local.workers import worker_deployment
+from harbor_aws.infra.secrets.files import replace_secrets
+from harbor_aws.infra.secrets.names import DIRECTORIES_VARIABLE
 from harbor_aws.infra.stack import LOCAL_STACK, KubernetesAccess, Stack, load_stack, stack_file
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ def up(
     workers: int,
     settings: Settings,
     environment: Mapping[str, str],
+    secrets: Mapping[str, str] | None = None,
     working_directory: Path,
     rootfs: Mapping[str, Path],
     trials: KubernetesAccess | None = None,
@@ -68,6 +72,7 @@ def up(
 
     Args:
         environment: environment variables of the workers.
+        secrets: those that must not be seen in the workers' Deployment; one that `secrets set` has kept wins.
         working_directory: where the workers run.
         rootfs: what an image's name stands for, a directory or a tar; other names mean this machine's root.
         trials: another cluster for the trials' pods.
@@ -84,16 +89,28 @@ def up(
         if stack is None:
             _clear()
             stack = _start(settings=settings, rootfs=rootfs, trials=trials)
+        changed = replace_secrets(_shell_secrets(), secrets or {})
+        directories = f"{_shell_secrets()}{os.pathsep}{secrets_directory()}"
         manifest = worker_deployment(
             namespace=stack.workers.namespace,
             replicas=workers,
-            environment={**environment, "HARBOR_AWS_STACK": LOCAL_STACK},
+            environment={**environment, "HARBOR_AWS_STACK": LOCAL_STACK, DIRECTORIES_VARIABLE: directories},
             directory=working_directory,
             shared=_shared(stack),
             drain_seconds=settings.drain_seconds,
+            annotations={f"{PREFIX}shell-secrets": changed},
         )
         asyncio.run(_apply(stack, manifest))
         return stack
+
+
+def secrets_directory() -> Path:
+    """Where `secrets set` keeps what the local stack's workers read; it goes with the stack."""
+    return _directory() / "secrets" / "set"
+
+
+def _shell_secrets() -> Path:
+    return _directory() / "secrets" / "shell"
 
 
 def down() -> bool:
@@ -120,6 +137,7 @@ def _start(*, settings: Settings, rootfs: Mapping[str, Path], trials: Kubernetes
             trials=trials or own,
             workers=own,
             image_builder="none" if trials else "embedded",
+            isolation="none" if trials else "namespace",
         )
         stack = services.create_queues_and_bucket(bare, visibility_timeout_seconds=settings.visibility_timeout_seconds)
         stack_file(LOCAL_STACK).write_text(stack.model_dump_json(indent=2))

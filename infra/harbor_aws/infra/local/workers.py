@@ -30,14 +30,16 @@ def worker_deployment(
     directory: Path,
     shared: Sequence[Path],
     drain_seconds: float,
+    annotations: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The Deployment of the local stack's workers: this very Python, seeing this machine's files.
 
     Args:
-        environment: variables of the workers, which is how an agent's keys reach them.
+        environment: variables of the workers, but for secrets: whoever may read the Deployment sees them.
         directory: working directory of the workers, so that relative import paths mean what they mean to the user.
         shared: directories of this machine that the workers see as they are, besides their copy of the rest.
         drain_seconds: how long a worker that is told to end may go on with its trials.
+        annotations: of the pods; other ones than before mean other pods.
     """
     labels = {"app.kubernetes.io/name": WORKER_DEPLOYMENT}
     container = {
@@ -59,7 +61,7 @@ def worker_deployment(
             "replicas": replicas,
             "selector": {"matchLabels": labels},
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": {"labels": labels, "annotations": dict(annotations or {})},
                 "spec": {
                     "containers": [container],
                     "volumes": [

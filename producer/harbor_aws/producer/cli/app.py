@@ -16,9 +16,11 @@ from typer.main import get_command
 
 _COMMANDS = {
     "enqueue": "harbor_aws.producer.cli.enqueue:enqueue",
+    "estimate": "harbor_aws.producer.cli.estimate:estimate_command",
     "status": "harbor_aws.producer.cli.status:status",
     "fetch": "harbor_aws.producer.cli.fetch:fetch",
     "dlq": "harbor_aws.producer.cli.dlq:dlq_app",
+    "secrets": "harbor_aws.producer.cli.secrets:secrets_app",
     "scale": "harbor_aws.producer.cli.scale:scale",
     "demo": "harbor_aws.producer.cli.demo:demo",
     "deploy": "harbor_aws.producer.cli.deploy:deploy",

@@ -18,7 +18,7 @@ from harbor_aws.infra.local import stack as local_stack
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import LOCAL_STACK
 from harbor_aws.producer.cli.errors import FAILED
-from harbor_aws.producer.cli.local import take_down, worker_environment
+from harbor_aws.producer.cli.local import take_down, worker_environment, worker_secrets
 from harbor_aws.producer.cli.options import notes, output
 from harbor_aws.producer.examples import expected_rewards, tasks_directory
 
@@ -51,6 +51,7 @@ def demo(
                     workers=WORKERS,
                     settings=Settings(),
                     environment=worker_environment(),
+                    secrets=worker_secrets(),
                     working_directory=Path.cwd(),
                     rootfs={},
                 )

@@ -14,11 +14,14 @@ from harbor_aws.infra.deploy.cluster_objects import EksObjects
 from harbor_aws.infra.deploy.keda_manifest import KEDA_VERSION, parse
 from harbor_aws.infra.deploy.keda_source import read_keda_manifest
 from harbor_aws.infra.deploy.parameters import DEFAULT_MAX_VCPUS, StackOptions, check_name
+from harbor_aws.infra.deploy.prefix_lists import s3_prefix_list
+from harbor_aws.infra.deploy.prices import isolation_usd_per_month
 from harbor_aws.infra.deploy.provision import Provisioner
 from harbor_aws.infra.deploy.stacks import Stacks
 from harbor_aws.infra.deploy.worker_image import BuiltImages
 from harbor_aws.infra.deploy.zones import choose_zones
 from harbor_aws.infra.errors import UsageError
+from harbor_aws.infra.fargate import LAUNCHES_PER_SECOND
 from harbor_aws.producer.cli.deploy_view import Display, changes_view, costs_as_json, costs_view, quota_warning
 from harbor_aws.producer.cli.options import JsonOption, notes, output
 from harbor_aws.producer.cli.targets import (
@@ -52,6 +55,16 @@ def deploy(
         int | None,
         typer.Option(
             "--max-vcpus", min=1, help="vCPUs of trials at once (default: 256).", rich_help_panel="What to deploy"
+        ),
+    ] = None,
+    launches_per_second: Annotated[
+        int | None,
+        typer.Option(
+            "--launches-per-second",
+            min=1,
+            help=f"Pods that Fargate launches a second for the account (default: {LAUNCHES_PER_SECOND}).",
+            show_default=False,
+            rich_help_panel="What to deploy",
         ),
     ] = None,
     alert_email: Annotated[
@@ -107,6 +120,16 @@ def deploy(
             rich_help_panel="What to deploy",
         ),
     ] = None,
+    isolation: Annotated[
+        bool | None,
+        typer.Option(
+            "--isolation/--no-isolation",
+            help="Whether tasks can ask for no network, for "
+            f"${isolation_usd_per_month():.0f} a month (default: they cannot).",
+            show_default=False,
+            rich_help_panel="What to deploy",
+        ),
+    ] = None,
     keda_manifest: Annotated[
         str | None,
         typer.Option(
@@ -137,12 +160,14 @@ def deploy(
     options = StackOptions(
         allow_cidrs=tuple(allow_cidr) if allow_cidr else None,
         max_vcpus=max_vcpus,
+        launches_per_second=launches_per_second,
         alert_email=alert_email,
         budget_usd_per_month=budget_usd_per_month,
         docker_hub_secret_arn=docker_hub_secret,
         admin_arn=admin,
         worker_image=worker_image,
         autoscaling=autoscaling,
+        isolation=isolation,
     )
     if keda_manifest and autoscaling is False:
         raise UsageError("--keda-manifest is for autoscaling, and --no-autoscaling does without; say one of them.")
@@ -152,7 +177,7 @@ def deploy(
 
     def agree(changes: tuple[Change, ...] | None) -> None:
         if changes is None:
-            notes.print(costs_view(name, place))
+            notes.print(costs_view(name, place, is_isolating=bool(isolation)))
         else:
             notes.print(changes_view(name, changes))
         if warning := quota_warning(vcpus(), asked=max_vcpus or (DEFAULT_MAX_VCPUS if changes is None else 0)):
@@ -166,6 +191,7 @@ def deploy(
             region=place,
             zones=lambda: choose_zones(account),
             caller=lambda: caller_arn(account),
+            s3_prefix_list=lambda: s3_prefix_list(account),
             watcher=display,
             agree=display.pausing(agree),
             worker_images=BuiltImages(account, watcher=display),
@@ -198,7 +224,7 @@ def _report(done: Deployment, *, region: str, as_json: bool) -> None:
             "is_image_new": bool(done.worker_image and done.worker_image.is_new),
             "changes": [{"action": each.action, "resource": each.resource} for each in done.changes or ()],
             "outputs": dict(done.outputs),
-            "costs": costs_as_json(),
+            "costs": costs_as_json(is_isolating=done.stack.isolation != "none"),
         }
         typer.echo(json.dumps(said))
     elif done.changes is not None:

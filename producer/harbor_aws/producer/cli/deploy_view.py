@@ -42,7 +42,7 @@ _SHOWN_WAITING = 3
 _SHOWN_CHANGES = 20
 
 
-def costs_view(name: str, region: str) -> RenderableType:
+def costs_view(name: str, region: str, *, is_isolating: bool = False) -> RenderableType:
     """What a new stack is and costs."""
     return Group(
         Text(
@@ -51,7 +51,7 @@ def costs_view(name: str, region: str) -> RenderableType:
         Text(
             "image repositories, a build project, roles, policies, logs, alarms, a dashboard. It takes some 25 minutes."
         ),
-        _bill("Idle, a month", idle_costs()),
+        _bill("Idle, a month", idle_costs(is_isolating=is_isolating)),
         _bill("1,000 trial-hours on top", costs_per_thousand_trial_hours()),
         _bill("Once", costs_once()),
         Text(
@@ -78,11 +78,11 @@ def quota_warning(vcpus: float | None, *, asked: int) -> str | None:
     )
 
 
-def costs_as_json() -> dict[str, object]:
+def costs_as_json(*, is_isolating: bool = False) -> dict[str, object]:
     """The same figures."""
     return {
         "prices": PRICES_AS_OF,
-        "idle_usd_per_month": {item.what: round(item.usd, 2) for item in idle_costs()},
+        "idle_usd_per_month": {item.what: round(item.usd, 2) for item in idle_costs(is_isolating=is_isolating)},
         "usd_once": {item.what: round(item.usd, 2) for item in costs_once()},
         "usd_per_1000_trial_hours": {item.what: round(item.usd, 2) for item in costs_per_thousand_trial_hours()},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,11 +18,23 @@ from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.queues import Queue
 from harbor_aws.infra.settings import Settings
 from harbor_aws.producer.cli.errors import FAILED
+from harbor_aws.producer.cli.estimate_view import right_sized_line, summary_line
 from harbor_aws.producer.cli.fetch import bars, fetch_job, summary
-from harbor_aws.producer.cli.flags import HARBOR_PARAMETERS, harbor_flags, job_config, refuse_flags
-from harbor_aws.producer.cli.options import JsonOption, StackOption, chosen_stack, notes, output, stack_argument
+from harbor_aws.producer.cli.flags import given_flags, harbor_flags, job_config, refuse_flags, with_dataset
+from harbor_aws.producer.cli.options import (
+    JsonOption,
+    RightSizeOption,
+    StackOption,
+    chosen_stack,
+    notes,
+    output,
+    stack_argument,
+)
 from harbor_aws.producer.cli.status import follow_job
-from harbor_aws.producer.enqueue import build_images, claim, ensure_name_is_free, send, unsent_trials, upload_bundles
+from harbor_aws.producer.cli.task_images import build_task_images
+from harbor_aws.producer.enqueue import claim, ensure_name_is_free, send, unsent_trials, upload_bundles
+from harbor_aws.producer.estimate.earlier import uses_of
+from harbor_aws.producer.estimate.prepared import estimate_of
 from harbor_aws.producer.follow import StrandedError
 from harbor_aws.producer.plan import Prepared, prepare
 from harbor_aws.producer.portable import dump_job_config
@@ -32,10 +45,10 @@ if TYPE_CHECKING:
     from harbor.models.job.config import JobConfig
 
     from harbor_aws.infra.stack import Stack
+    from harbor_aws.producer.estimate.estimate import Estimate
     from harbor_aws.producer.planfile import PlannedTrial
 
 _PANEL = "harbor-aws"
-_SOURCES = ("path", "dataset_name_version", "task_ref", "repo", "task_git_url")
 
 
 def _own_options(
@@ -86,6 +99,7 @@ def _own_options(
             show_default=False,
         ),
     ] = None,
+    right_size: RightSizeOption = False,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -106,13 +120,13 @@ def enqueue(**options: Any) -> None:
         harbor-aws-enqueue -c job.yaml --skip-unsupported --dry-run
     """
     ctx: typer.Context = options.pop("ctx")
-    given = {name for name in options if _is_given(ctx, name)}
+    given = given_flags(ctx, options)
     stack = chosen_stack(options["stack"])
     if options["resume"]:
         job: str | None = _resume(stack, options, given)
     else:
         refuse_flags(sorted(given))
-        config = job_config(_with_dataset(options, given))
+        config = job_config(with_dataset(options, given))
         if options["restricted"]:
             config.environment.kwargs["restricted"] = True
         if options["print_config"]:
@@ -121,27 +135,6 @@ def enqueue(**options: Any) -> None:
         job = _start(stack, config, options)
     if job and options["wait"]:
         _wait(stack, job, as_json=options["as_json"])
-
-
-def _is_given(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def _with_dataset(options: Mapping[str, Any], given: set[str]) -> dict[str, Any]:
-    """Harbor's options with DATASET as the one of them that it stands for."""
-    harbor = {name: options[name] for name in HARBOR_PARAMETERS}
-    dataset = options["dataset"]
-    if dataset is None:
-        if not given & {*_SOURCES, "config_path"}:
-            raise UsageError("Say what to run: a DATASET, or -p, -d, -t, --repo or -c.")
-        return harbor
-    if sources := given & set(_SOURCES):
-        raise UsageError(f"DATASET and {', '.join(sorted(sources))} both say what to run; give one of them.")
-    path = Path(dataset).expanduser()
-    if path.exists() or dataset.startswith((".", "/", "~")):
-        return {**harbor, "path": path}
-    return {**harbor, "dataset_name_version": dataset}
 
 
 def _start(stack: Stack, config: JobConfig, options: Mapping[str, Any]) -> str | None:
@@ -158,16 +151,20 @@ def _start(stack: Stack, config: JobConfig, options: Mapping[str, Any]) -> str |
                     directory=Path(directory),
                     attempts=attempts,
                     skip_unsupported=options["skip_unsupported"],
+                    stack=stack,
+                    deadline_seconds=Settings().trial_deadline_seconds,
+                    uses=partial(uses_of, store) if options["right_size"] else None,
                 )
             )
+            price = estimate_of(stack, store, prepared)
         for line in prepared.skipped:
             notes.print(f"Left out: {line}", highlight=False, markup=False)
         if options["dry_run"]:
-            _report(job, prepared, options, sent=0)
+            _report(job, prepared, price, options, sent=0)
             return None
         _upload(stack, store, prepared, quiet=options["quiet"])
     _send(stack, store, job, prepared.trials, quiet=options["quiet"])
-    _report(job, prepared, options, sent=len(prepared.trials))
+    _report(job, prepared, price, options, sent=len(prepared.trials))
     return job
 
 
@@ -192,9 +189,7 @@ def _upload(stack: Stack, store: ObjectStore, prepared: Prepared, *, quiet: bool
     with bars(disable=quiet) as progress:
         bundles = progress.add_task("Uploading tasks", total=len(prepared.bundles))
         upload_bundles(store, prepared.bundles, advance=lambda: progress.advance(bundles))
-        if stack.image_builder == "embedded" and prepared.images:
-            images = progress.add_task("Building images", total=len(prepared.images))
-            run_async(build_images(stack, prepared.images, advance=lambda: progress.advance(images)))
+        build_task_images(stack, prepared.images, progress=progress, quiet=quiet)
     claim(store, prepared)
 
 
@@ -204,21 +199,30 @@ def _send(stack: Stack, store: ObjectStore, job: str, trials: Sequence[PlannedTr
         send(store, Queue.trials(stack), job, trials, advance=lambda: progress.advance(bar))
 
 
-def _report(job: str, prepared: Prepared, options: Mapping[str, Any], *, sent: int) -> None:
+def _report(job: str, prepared: Prepared, price: Estimate, options: Mapping[str, Any], *, sent: int) -> None:
     if options["as_json"]:
         if not options["wait"] or options["dry_run"]:
             facts = {"job": job, "trials": len(prepared.trials), "tasks": prepared.tasks, "sent": sent}
-            typer.echo(json.dumps({**facts, "skipped": prepared.skipped, "dry_run": options["dry_run"]}))
+            skipped = {"skipped": prepared.skipped, "dry_run": options["dry_run"]}
+            typer.echo(json.dumps({**facts, **skipped, "estimate": price.model_dump(mode="json")}))
         return
     what = f"{len(prepared.trials)} trials of {prepared.tasks} tasks"
     if options["dry_run"]:
         output.print(f"{what} can run; nothing was enqueued (--dry-run).", highlight=False)
+        _report_price(price, options)
         return
     where = stack_argument(options["stack"])
     output.print(f"Job {job}: {what} are in the queue.", highlight=False)
+    _report_price(price, options)
     if not options["wait"]:
         output.print(f"  harbor-aws status {job} --watch{where}", highlight=False, soft_wrap=True)
         output.print(f"  harbor-aws fetch {job}{where}", highlight=False, soft_wrap=True)
+
+
+def _report_price(price: Estimate, options: Mapping[str, Any]) -> None:
+    output.print(f"  {summary_line(price)}", highlight=False, markup=False)
+    if options["right_size"]:
+        output.print(f"  {right_sized_line(price)}", highlight=False, markup=False)
 
 
 def _wait(stack: Stack, job: str, *, as_json: bool) -> None:

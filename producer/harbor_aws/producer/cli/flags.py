@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from copy import copy
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -45,8 +46,8 @@ REFUSED: Mapping[str, str] = {
     "user_persona_path": "a worker sees no file of this machine",
     "user_prompt_template_path": "a worker sees no file of this machine",
     "bridge_prompt_path": "a worker sees no file of this machine",
-    "allow_agent_hosts": "nothing here enforces a network policy",
-    "allow_environment_hosts": "nothing here enforces a network policy",
+    "allow_agent_hosts": "nothing here enforces a list of hosts",
+    "allow_environment_hosts": "nothing here enforces a list of hosts",
     "job_plugin": "plugins run inside Harbor's own job; run them on the fetched directory",
     "plugin_kwargs": "plugins run inside Harbor's own job; run them on the fetched directory",
     **dict.fromkeys(("export_traces", "export_sharegpt", "export_episodes", "export_push", "export_repo"), _TRACES),
@@ -68,6 +69,7 @@ _HELP = {
     "max_retries": "Retries of trials whose result is an exception that Harbor would retry (default: 0)",
 }
 _PANELS = {"dry_run": "Job Settings"}
+_SOURCES = ("path", "dataset_name_version", "task_ref", "repo", "task_git_url")
 
 HARBOR_PARAMETERS = inspect.signature(build_job_config).parameters
 
@@ -85,6 +87,32 @@ def refuse_flags(given: Iterable[str]) -> None:
     refused = [f"{_flag(name)}: {REFUSED[name]}" for name in given if name in REFUSED]
     if refused:
         raise UsageError("; ".join(refused) + ".")
+
+
+def given_flags(ctx: typer.Context, options: Iterable[str]) -> set[str]:
+    """Which of the options the command line has."""
+    sources = {name: ctx.get_parameter_source(name) for name in options}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
+def with_dataset(options: Mapping[str, Any], given: set[str]) -> dict[str, Any]:
+    """Harbor's options, with ``dataset`` as the one of them that it stands for.
+
+    Raises:
+        UsageError: nothing says what to run, or two do.
+    """
+    harbor = {name: options[name] for name in HARBOR_PARAMETERS}
+    dataset = options["dataset"]
+    if dataset is None:
+        if not given & {*_SOURCES, "config_path"}:
+            raise UsageError("Say what to run: a DATASET, or -p, -d, -t, --repo or -c.")
+        return harbor
+    if sources := given & set(_SOURCES):
+        raise UsageError(f"DATASET and {', '.join(sorted(sources))} both say what to run; give one of them.")
+    path = Path(dataset).expanduser()
+    if path.exists() or dataset.startswith((".", "/", "~")):
+        return {**harbor, "path": path}
+    return {**harbor, "dataset_name_version": dataset}
 
 
 def job_config(options: Mapping[str, Any]) -> JobConfig:

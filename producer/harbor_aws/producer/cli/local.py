@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from harbor.utils.env import is_sensitive_env_key
 
 from harbor_aws.infra.errors import UsageError
 from harbor_aws.infra.local import stack as local_stack
@@ -62,6 +63,7 @@ def up(
                 workers=workers,
                 settings=Settings(),
                 environment=worker_environment(),
+                secrets=worker_secrets(),
                 working_directory=Path.cwd(),
                 rootfs=_rootfs(rootfs or []),
                 trials=KubernetesAccess(kubeconfig=kubeconfig.resolve(), namespace=namespace) if kubeconfig else None,
@@ -104,7 +106,16 @@ def take_down() -> bool:
 
 
 def worker_environment() -> dict[str, str]:
-    """The environment variables that the local stack's workers get."""
+    """The environment variables that the local stack's workers get, but for secrets."""
+    return {name: value for name, value in _given().items() if not is_sensitive_env_key(name)}
+
+
+def worker_secrets() -> dict[str, str]:
+    """Those of them that have the names of secrets."""
+    return {name: value for name, value in _given().items() if is_sensitive_env_key(name)}
+
+
+def _given() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _WITHHELD}
 
 

@@ -15,6 +15,15 @@ StackOption = Annotated[
     typer.Option("--stack", help="The stack to use (default: HARBOR_AWS_STACK, or 'local').", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
+RightSizeOption = Annotated[
+    bool,
+    typer.Option(
+        "--right-size",
+        help="Give tasks the size that their earlier runs (3 or more) needed, by Harbor's own overrides. A benchmark's "
+        "results may depend on what its tasks have, so it is off by itself.",
+        rich_help_panel="harbor-aws",
+    ),
+]
 
 output = Console()
 """What was asked for."""

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from harbor_aws.infra.fargate_prices import PRICES_DATE, PRICES_REGION
 from harbor_aws.producer.state import Phase
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from harbor_aws.producer.cost import Cost
     from harbor_aws.producer.jobs import JobSummary
     from harbor_aws.producer.overview import FlyingTrial, Overview
     from harbor_aws.producer.stackview import StackView
@@ -34,6 +36,8 @@ def job_view(overview: Overview, stack: StackView | None = None) -> RenderableTy
         Text(f"{overview.job}: {overview.committed} of {overview.trials} trials have a result")
     ]
     parts.append(_counts(overview))
+    if overview.cost.pods or overview.cost.trials_not_counted:
+        parts.append(Text(cost_line(overview.cost)))
     if stack:
         parts.append(Text(stack_line(stack)))
     if overview.rewards:
@@ -69,6 +73,15 @@ def stack_line(stack: StackView) -> str:
     return (
         f"Queue: {stack.queue.visible + stack.queue.delayed} waiting, {stack.queue.in_flight} with workers · "
         f"Dead letters: {stack.dead_letters} · Workers: {workers}" + _ownerless(stack.ownerless_pods or [])
+    )
+
+
+def cost_line(cost: Cost) -> str:
+    """What a job has cost so far, and what that does not count."""
+    uncounted = f"; {cost.trials_not_counted} trials of an older version not counted" if cost.trials_not_counted else ""
+    return (
+        f"Cost so far: ${cost.usd:,.2f} ({cost.vcpu_hours:,.1f} vCPU-hours, {cost.memory_gb_hours:,.1f} GB-hours, "
+        f"{cost.pods} pods; pods only, {PRICES_REGION} list prices of {PRICES_DATE}{uncounted})"
     )
 
 

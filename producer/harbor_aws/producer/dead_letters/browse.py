@@ -117,4 +117,5 @@ def dead_state(letter: Letter, last: TrialState | None) -> TrialState:
         since=letter.at,
         reason=f"{letter.cause}: {letter.reason}",
         logs=letter.logs,
+        consumed=letter.consumed,
     )

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harbor_aws.producer.celery_message import UndecodableMessageError, decode
 from harbor_aws.producer.dead_letters.pod_end import PodEnd
 from harbor_aws.producer.history import with_attempt
-from harbor_aws.producer.message import AttemptRecord, TrialMessage
+from harbor_aws.producer.message import AttemptRecord, TrialMessage, consumed_by
 from harbor_aws.producer.state import Phase
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from harbor_aws.infra.queues import IncomingMessage
     from harbor_aws.producer.state import TrialState
+    from harbor_aws.producer.usage import Consumption
 
 WORKER_DIED = "WorkerDied"
 """The cause of what SQS itself moved."""
@@ -119,6 +120,11 @@ class Letter(BaseModel):
         """Every attempt, the last one included, as far as the letter tells."""
         return tuple(self.details.attempts)
 
+    @property
+    def consumed(self) -> Consumption:
+        """What the trial consumed, as far as the letter tells."""
+        return consumed_by(self.details.attempts)
+
     def with_state(self, state: TrialState | None) -> Self:
         """A letter that SQS moved knows nothing of its end; the trial's last state does, if it is of this attempt."""
         if not self.moved_by_sqs or state is None:
@@ -136,6 +142,7 @@ class Letter(BaseModel):
             ended_at=state.since,
             cause=WORKER_DIED,
             reason=reason.removeprefix(_GIVEN_UP).strip(),
+            consumed=state.consumption(now=max(self.at, state.since)),
         )
         return self.model_copy(
             update={

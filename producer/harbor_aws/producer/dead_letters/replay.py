@@ -187,6 +187,7 @@ class Replayer:
             replay=message.replay,
             worker=WRITER,
             since=datetime.now(UTC),
+            consumed=message.consumed,
         )
         self._store.put(state_key(message.job, message.trial), state.model_dump_json(exclude_none=True).encode())
 
@@ -211,6 +212,9 @@ def fresh(letter: Letter, *, attempts: int | None = None) -> TrialMessage:
         update={
             "attempt": 1,
             "agent_retries": 0,
+            "waits": 0,
+            "waiting_since": None,
+            "disruptions": 0,
             "attempts": attempts or message.attempts,
             "replay": message.replay + 1,
             "history": letter.attempts,

@@ -14,7 +14,6 @@ from harbor_aws.infra.deploy.keda_manifest import KEDA_ACCOUNT, KEDA_NAMESPACE
 from harbor_aws.infra.deploy.manifests.autoscaling import (
     COOLDOWN_SECONDS,
     SLOTS,
-    WORKERS_PER_MINUTE,
     autoscaling,
     most_workers,
     with_bounds_of,
@@ -71,27 +70,32 @@ def test_it_scales_the_workers_by_their_queue() -> None:
     assert trigger["authenticationRef"]["name"] == autoscaling(PLAN)[0]["metadata"]["name"]
 
 
-@pytest.mark.parametrize(("max_vcpus", "workers"), [(1, 1), (32, 1), (33, 2), (256, 8), (1000, 32)])
+@pytest.mark.parametrize(("max_vcpus", "workers"), [(1, 1), (32, 1), (33, 2), (256, 8), (1000, 32), (100_000, 151)])
 def test_as_many_workers_as_the_vcpus_have_trials_for(max_vcpus: int, workers: int) -> None:
-    """From none to enough; there is always one that may be."""
+    """From none to enough, of which each pod is a node of the cluster; there is always one that may be."""
     spec = scaled_object(replace(PLAN, max_vcpus=max_vcpus))["spec"]
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (0, workers)
     assert most_workers(max_vcpus) == workers
 
 
-@pytest.mark.parametrize(("account_vcpus", "workers"), [(6, 1), (66, 1), (67, 2), (100, 3), (10_000, 8), (None, 8)])
+@pytest.mark.parametrize(
+    ("account_vcpus", "workers"), [(6, 1), (34, 1), (35, 2), (67, 2), (68, 3), (10_000, 8), (None, 8)]
+)
 def test_workers_leave_their_trials_the_accounts_vcpus(account_vcpus: float | None, workers: int) -> None:
-    """Beside CoreDNS and KEDA each worker needs one, and one for each of its 32 trials."""
+    """Beside CoreDNS and KEDA each worker needs one, and one for each of its 32 trials; the last may lack some."""
     spec = scaled_object(replace(PLAN, max_vcpus=256, account_vcpus=account_vcpus))["spec"]
     assert spec["maxReplicaCount"] == workers
 
 
-def test_new_workers_and_their_trials_stay_within_the_launch_rate() -> None:
+@pytest.mark.parametrize("rate", [1, LAUNCHES_PER_SECOND, 100])
+def test_new_workers_and_their_trials_stay_within_the_launch_rate(rate: int) -> None:
     """A minute's workers, each with all its slots; one more would be too many."""
-    behavior = scaled_object()["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    behavior = scaled_object(replace(PLAN, launches_per_second=rate))["spec"]["advanced"][
+        "horizontalPodAutoscalerConfig"
+    ]["behavior"]
     (up,) = behavior["scaleUp"]["policies"]
-    assert (up["value"], up["periodSeconds"], up["type"]) == (WORKERS_PER_MINUTE, 60, "Pods")
-    assert up["value"] * (SLOTS + 1) <= 60 * LAUNCHES_PER_SECOND < (up["value"] + 1) * (SLOTS + 1)
+    assert (up["periodSeconds"], up["type"]) == (60, "Pods")
+    assert up["value"] * (SLOTS + 1) <= 60 * rate < (up["value"] + 1) * (SLOTS + 1)
 
 
 def test_workers_go_late_and_singly() -> None:

@@ -92,7 +92,7 @@ def test_pods_are_admitted_by_their_namespaces() -> None:
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True,
     }  # fmt: skip
-    assert {next(iter(set(each) - {"name"})) for each in pod["volumes"]} <= {"emptyDir", "configMap"}
+    assert {next(iter(set(each) - {"name"})) for each in pod["volumes"]} <= {"emptyDir", "configMap", "secret"}
 
 
 def test_a_worker_gets_the_size_that_the_bill_says() -> None:
@@ -150,6 +150,15 @@ def test_new_workers_for_a_changed_stack() -> None:
 
     assert template(MORE) == template({**MORE, "MaxVcpus": "1"})
     assert template(MORE) != template({**MORE, "QueueUrl": "another"})
+
+
+@pytest.mark.parametrize(("said", "rate"), [({}, "20"), ({"LaunchesPerSecond": "50"}, "50")])
+def test_how_fast_workers_launch(said: dict[str, str], rate: str) -> None:
+    """As fast as the stack says; one that was deployed before it could say so keeps Fargate's usual rate."""
+    (container,) = made({**MORE, **said})["Deployment"]["spec"]["template"]["spec"]["containers"]
+    environment = {each["name"]: each.get("value") for each in container["env"]}
+    assert environment["HARBOR_AWS_POD_LAUNCHES_PER_SECOND"] == rate
+    assert environment["HARBOR_AWS_POD_LAUNCH_BURST"] == rate
 
 
 def test_outputs_of_another_version() -> None:

@@ -23,16 +23,22 @@ def parameters(
     caller: str = "arn:aws:iam::1:user/me",
 ) -> dict[str, str]:
     return parameters_of(
-        options, previous=previous, zones=lambda: ("new-a", "new-b"), caller=lambda: caller, is_emulated=is_emulated
+        options,
+        previous=previous,
+        zones=lambda: ("new-a", "new-b"),
+        caller=lambda: caller,
+        s3_prefix_list=lambda: "pl-5",
+        is_emulated=is_emulated,
     )
 
 
 def test_what_is_not_said_stays() -> None:
     """Of what the stack has; but a parameter that the template no longer has goes."""
     previous = {"PublicAccessCidrs": "10.0.0.0/8", "MaxVcpus": "64", "AlertEmail": "a@b.c", "Old": "1"}
-    values = parameters(StackOptions(max_vcpus=128), previous={**previous, **ZONES})
+    values = parameters(StackOptions(max_vcpus=128, launches_per_second=50), previous={**previous, **ZONES})
     assert values == {
-        "PublicAccessCidrs": "10.0.0.0/8", "MaxVcpus": "128", "AlertEmail": "a@b.c", "Emulated": "false", **ZONES
+        "PublicAccessCidrs": "10.0.0.0/8", "MaxVcpus": "128", "LaunchesPerSecond": "50", "AlertEmail": "a@b.c",
+        "Emulated": "false", **ZONES,
     }  # fmt: skip
 
 

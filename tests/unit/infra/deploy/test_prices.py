@@ -7,10 +7,8 @@ import pytest
 from harbor_aws.infra.deploy.prices import (
     costs_per_thousand_trial_hours,
     idle_costs,
-    pod_usd_per_hour,
     total,
 )
-from harbor_aws.infra.fargate import FargateSize
 
 
 def test_an_idle_month() -> None:
@@ -22,9 +20,3 @@ def test_a_thousand_trial_hours() -> None:
     """By hand: 1 vCPU and 3 GB are 0.053815 an hour; a worker of the same size has 32 trials."""
     trials, workers = costs_per_thousand_trial_hours()
     assert [trials.usd, workers.usd] == pytest.approx([53.815, 53.815 / 32])
-
-
-def test_only_storage_beyond_what_is_free_is_paid() -> None:
-    """20 GB come with every pod."""
-    small, large = FargateSize(1000, 2048), FargateSize(1000, 2048, 120)
-    assert pod_usd_per_hour(large) - pod_usd_per_hour(small) == pytest.approx(0.0111)

@@ -75,6 +75,7 @@ class Bench:
             region="eu-west-1",
             zones=lambda: ("eu-west-1a", "eu-west-1b"),
             caller=lambda: "arn:aws:iam::123456789012:user/me",
+            s3_prefix_list=lambda: "pl-1",
             watcher=self.memory,
             agree=self.agree,
             worker_images=self.images,

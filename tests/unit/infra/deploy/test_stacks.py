@@ -13,7 +13,7 @@ from tests.unit.infra.deploy.fake_cloudformation import FakeCloudFormation, clie
 from tests.unit.infra.deploy.watching import stacks_on
 
 from harbor_aws.infra import aws
-from harbor_aws.infra.deploy.aws_errors import CredentialsError
+from harbor_aws.infra.aws_errors import CredentialsError
 from harbor_aws.infra.deploy.outputs import stack_from_outputs
 from harbor_aws.infra.deploy.stacks import Stacks
 from harbor_aws.infra.errors import PermanentError, TransientError, UsageError

@@ -259,3 +259,11 @@ def test_queues_that_do_not_tell(monkeypatch: pytest.MonkeyPatch, error: Excepti
     with pytest.raises(type(error)):
         bench.destroy()
     assert bench.fake.calls == []
+
+
+def test_pods_without_a_network_are_waited_for_too() -> None:
+    """Their security group goes no sooner than their network interfaces either."""
+    fake = FakeCloudFormation(event_streams.CREATION, plays=[event_streams.DELETION])
+    fake.outputs["IsolatedSecurityGroupId"] = "sg-alone"
+    Bench(fake).destroy()
+    assert fake.calls[1:3] == ["wait for group-id=sg", "wait for group-id=sg-alone"]

@@ -16,7 +16,7 @@ from cfnlint.decode import decode_str
 
 from harbor_aws.infra.deploy.outputs import stack_from_outputs
 from harbor_aws.infra.deploy.parameters import LONGEST_NAME, PARAMETERS
-from harbor_aws.infra.deploy.prices import ALARMS
+from harbor_aws.infra.deploy.prices import ALARMS, ISOLATION_ENDPOINTS
 from harbor_aws.infra.deploy.stacks import TAG
 from harbor_aws.infra.deploy.template import LONGEST_BODY, template_body
 from harbor_aws.infra.local.services import MAX_RECEIVES, RETENTION_SECONDS
@@ -158,7 +158,12 @@ def test_ec2_takes_the_descriptions(template: dict[str, Any]) -> None:
     groups = of_type(template, "AWS::EC2::SecurityGroup").values()
     rules = list(of_type(template, "AWS::EC2::SecurityGroupIngress").values())
     said = [group["Properties"]["GroupDescription"] for group in groups]
-    said += [rule["Description"] for group in groups for rule in group["Properties"]["SecurityGroupEgress"]]
+    said += [
+        rule["Description"]
+        for group in groups
+        for way in ("SecurityGroupEgress", "SecurityGroupIngress")
+        for rule in group["Properties"].get(way, [])
+    ]
     said += [rule["Properties"]["Description"] for rule in rules]
     assert len(said) >= 6
     assert [each for each in said if not taken.fullmatch(each)] == []
@@ -177,10 +182,13 @@ def test_nothing_that_costs_is_not_in_the_bill(template: dict[str, Any]) -> None
     """One NAT gateway, one address, so many alarms, one dashboard, one cluster; no interface endpoint."""
     counts = {
         "AWS::CloudWatch::Alarm": ALARMS, "AWS::EC2::NatGateway": 1, "AWS::EC2::EIP": 1, "AWS::EKS::Cluster": 1,
-        "AWS::CloudWatch::Dashboard": 1, "AWS::EC2::VPCEndpoint": 1,
+        "AWS::CloudWatch::Dashboard": 1, "AWS::EC2::VPCEndpoint": 4,
     }  # fmt: skip
     assert {kind: len(of_type(template, kind)) for kind in counts} == counts
-    assert template["Resources"]["S3Endpoint"]["Properties"]["VpcEndpointType"] == "Gateway"
+    endpoints = of_type(template, "AWS::EC2::VPCEndpoint").values()
+    that_cost = [one for one in endpoints if one["Properties"]["VpcEndpointType"] != "Gateway"]
+    assert len(that_cost) == ISOLATION_ENDPOINTS
+    assert all(one["Condition"] == "Isolated" and len(one["Properties"]["SubnetIds"]) == 1 for one in that_cost)
 
 
 def test_its_outputs_make_a_stack(template: dict[str, Any]) -> None:

@@ -85,7 +85,9 @@ def test_without_a_cluster_there_is_no_image() -> None:
 
 def test_the_users_image_stays_until_it_is_taken_back() -> None:
     """As every parameter; a name with a blank in it is none."""
-    asked = partial(parameters, zones=lambda: ("a", "b"), caller=lambda: "me", is_emulated=False)
+    asked = partial(
+        parameters, zones=lambda: ("a", "b"), caller=lambda: "me", s3_prefix_list=lambda: "pl-1", is_emulated=False
+    )
     first = asked(StackOptions(worker_image="mine:1"), previous=ZONES)
     assert first["WorkerImage"] == "mine:1"
     assert asked(StackOptions(), previous=first)["WorkerImage"] == "mine:1"

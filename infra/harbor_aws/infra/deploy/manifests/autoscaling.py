@@ -6,11 +6,11 @@ HorizontalPodAutoscaler. https://keda.sh/docs/2.20/reference/scaledobject-spec/
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from harbor_aws.infra.deploy.manifests.plan import DRAIN_SECONDS
 from harbor_aws.infra.deploy.prices import DEFAULT_TRIAL, DNS_POD, DNS_PODS, KEDA_POD, KEDA_PODS, WORKER
-from harbor_aws.infra.fargate import LAUNCHES_PER_SECOND
 from harbor_aws.infra.scaled_object import KEDA_API, MAX_WORKERS, MIN_WORKERS, SCALED_OBJECT
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import WORKER_DEPLOYMENT
@@ -30,16 +30,17 @@ COOLDOWN_SECONDS = 300
 """How long the queue must have been empty before the last worker goes. SQS's counts may be a minute behind:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html"""
 
-WORKERS_PER_MINUTE = int(LAUNCHES_PER_SECOND * 60 / (SLOTS + 1))
-"""New workers a minute, so that they and the pods of all their trials stay within what an account launches."""
-
-
 SYSTEM_VCPUS = (DNS_PODS * DNS_POD.cpu_millis + KEDA_PODS * KEDA_POD.cpu_millis) / 1000
 """Of CoreDNS and KEDA."""
 
 
+CLUSTER_NODES = 5_000
+"""That Kubernetes is made for; on Fargate each pod is one. https://kubernetes.io/docs/setup/best-practices/cluster-large/
+(read on 2026-11-23)"""
+
+
 def most_workers(max_vcpus: int, *, account_vcpus: float | None = None) -> int:
-    """As many as trials of the default size need slots when they use all vCPUs.
+    """As many as trials of the default size need slots when they use all vCPUs, the last one not filled by them.
 
     Args:
         max_vcpus: of trials.
@@ -47,11 +48,16 @@ def most_workers(max_vcpus: int, *, account_vcpus: float | None = None) -> int:
             their trials. ``None`` if nobody knows.
     """
     trials = max_vcpus * 1000 // DEFAULT_TRIAL.cpu_millis
-    wanted = -(-trials // SLOTS)
+    wanted = min(ceil(trials / SLOTS), (CLUSTER_NODES - DNS_PODS - KEDA_PODS) // (1 + SLOTS))
     if account_vcpus is not None:
         with_trials = (WORKER.cpu_millis + SLOTS * DEFAULT_TRIAL.cpu_millis) / 1000
-        wanted = min(wanted, int((account_vcpus - SYSTEM_VCPUS) // with_trials))
+        wanted = min(wanted, ceil((account_vcpus - SYSTEM_VCPUS) / with_trials))
     return max(1, wanted)
+
+
+def workers_per_minute(launches_per_second: int) -> int:
+    """New workers a minute, so that they and the pods of all their trials stay within what an account launches."""
+    return max(1, launches_per_second * 60 // (SLOTS + 1))
 
 
 def autoscaling(plan: ClusterPlan) -> list[Json]:
@@ -93,7 +99,7 @@ def _scaled_object(plan: ClusterPlan) -> Json:
             "maxReplicaCount": most_workers(plan.max_vcpus, account_vcpus=plan.account_vcpus),
             "pollingInterval": POLLING_SECONDS,
             "cooldownPeriod": COOLDOWN_SECONDS,
-            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior()}},
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior(plan)}},
             "triggers": [_queue(plan)],
         },
     }
@@ -118,7 +124,7 @@ def _queue(plan: ClusterPlan) -> Json:
     }
 
 
-def _behavior() -> Json:
+def _behavior(plan: ClusterPlan) -> Json:
     """Up as fast as the account launches pods. Down late and one at a time: whatever a worker that goes has not
     finished when it has drained begins anew elsewhere.
 
@@ -127,7 +133,7 @@ def _behavior() -> Json:
     return {
         "scaleUp": {
             "stabilizationWindowSeconds": 0,
-            "policies": [{"type": "Pods", "value": WORKERS_PER_MINUTE, "periodSeconds": 60}],
+            "policies": [{"type": "Pods", "value": workers_per_minute(plan.launches_per_second), "periodSeconds": 60}],
         },
         "scaleDown": {
             "stabilizationWindowSeconds": DRAIN_SECONDS,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harbor_aws.infra.deploy.outputs import missing_output
+from harbor_aws.infra.fargate import LAUNCHES_PER_SECOND
 from harbor_aws.infra.labels import stack_labels
 from harbor_aws.infra.stack import KubernetesAccess
 from harbor_aws.infra.worker_image.context import worker_context
@@ -33,8 +34,12 @@ class ClusterPlan:
     """Where the pods' output goes."""
     max_vcpus: int
     """vCPUs of trials at once."""
+    launches_per_second: int = LAUNCHES_PER_SECOND
+    """Pods that workers launch a second, and at once after a pause."""
     account_vcpus: float | None = None
     """What Fargate gives the account at once, in vCPUs; ``None`` if nobody knows."""
+    isolated_security_group: str | None = None
+    """Of pods without a network; ``None`` for a stack that cannot keep them from it."""
     keda_role_arn: str | None = None
     """The IAM role of KEDA's service account; ``None`` for a stack without autoscaling."""
     drain_seconds: int = DRAIN_SECONDS
@@ -77,6 +82,8 @@ def plan_from_outputs(stack: Stack, outputs: Mapping[str, str]) -> ClusterPlan:
             trials_security_group=outputs["TrialsSecurityGroupId"],
             log_group=outputs["PodsLogGroupName"],
             max_vcpus=int(outputs["MaxVcpus"]),
+            launches_per_second=int(outputs.get("LaunchesPerSecond", LAUNCHES_PER_SECOND)),
+            isolated_security_group=outputs.get("IsolatedSecurityGroupId"),
             keda_role_arn=outputs.get("KedaRoleArn"),
         )
     except KeyError as error:

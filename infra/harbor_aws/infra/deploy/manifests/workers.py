@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from harbor_aws.infra.deploy.manifests.permissions import SERVICE_ACCOUNT
 from harbor_aws.infra.deploy.prices import WORKER
-from harbor_aws.infra.fargate import LAUNCH_BURST, LAUNCHES_PER_SECOND
 from harbor_aws.infra.labels import PREFIX
+from harbor_aws.infra.secrets.kubernetes import SECRETS
+from harbor_aws.infra.secrets.names import DIRECTORIES_VARIABLE
 from harbor_aws.infra.stack import WORKER_DEPLOYMENT
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 CONFIGURATION = "harbor-aws-stack"
 """The ConfigMap that holds the stack's outputs."""
-
-SECRETS = "harbor-aws-worker-secrets"
-"""A Secret whose entries are variables of the workers: the agents' keys. There need not be one."""
 
 USER = 1000
 """Whom workers run as; theirs is an image that knows nobody else."""
@@ -32,6 +30,7 @@ for it, because SQS has not answered for so long, has no trial that is still its
 
 _SCRATCH = "/tmp"  # noqa: S108 - in the pod, and the pod's alone
 _STATE = "/var/lib/harbor-aws/state"
+_SECRETS = "/etc/harbor-aws/secrets"
 _ALIVE = f"{_SCRATCH}/alive"
 
 
@@ -108,6 +107,9 @@ def _pod(plan: ClusterPlan) -> dict[str, Any]:
         "volumes": [
             {"name": "scratch", "emptyDir": {}},
             {"name": "stack", "configMap": {"name": CONFIGURATION}},
+            # Files, not envFrom: a worker must know which of its variables are secrets, and what it reads by itself is
+            # not in its /proc/1/environ.
+            {"name": "secrets", "secret": {"secretName": SECRETS, "optional": True, "defaultMode": 0o440}},
         ],
     }
 
@@ -121,7 +123,6 @@ def _container(plan: ClusterPlan) -> dict[str, Any]:
         "imagePullPolicy": "IfNotPresent",  # a tag is never moved
         "command": ["python", "-m", "harbor_aws.worker"],
         "env": [{"name": name, "value": value} for name, value in sorted(_environment(plan).items())],
-        "envFrom": [{"secretRef": {"name": SECRETS, "optional": True}}],
         "resources": {"requests": size, "limits": size},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -138,18 +139,20 @@ def _container(plan: ClusterPlan) -> dict[str, Any]:
         "volumeMounts": [
             {"name": "scratch", "mountPath": _SCRATCH},
             {"name": "stack", "mountPath": f"{_STATE}/harbor-aws/{plan.stack.name}", "readOnly": True},
+            {"name": "secrets", "mountPath": _SECRETS, "readOnly": True},
         ],
     }
 
 
 def _environment(plan: ClusterPlan) -> dict[str, str]:
-    """Variables that a worker has whatever the Secret says: Kubernetes lets them win."""
+    """Variables that a worker has whatever the Secret says: :data:`~harbor_aws.infra.secrets.names.RESERVED`."""
     return {
         "AWS_REGION": plan.stack.region,
         "HARBOR_AWS_ALIVE_FILE": _ALIVE,
         "HARBOR_AWS_DRAIN_SECONDS": str(plan.drain_seconds),
-        "HARBOR_AWS_POD_LAUNCHES_PER_SECOND": str(LAUNCHES_PER_SECOND),
-        "HARBOR_AWS_POD_LAUNCH_BURST": str(LAUNCH_BURST),
+        "HARBOR_AWS_POD_LAUNCHES_PER_SECOND": str(plan.launches_per_second),
+        "HARBOR_AWS_POD_LAUNCH_BURST": str(plan.launches_per_second),  # see infra.fargate.LAUNCH_BURST
+        DIRECTORIES_VARIABLE: _SECRETS,
         "HARBOR_AWS_STACK": plan.stack.name,
         "HOME": _SCRATCH,  # Harbor and the agents' libraries keep caches there
         "MALLOC_ARENA_MAX": "2",  # see harbor_aws.infra.local.workers

@@ -17,18 +17,18 @@ class MemoryCgroup:
     """The group of one container."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
 
     @property
     def procs(self) -> str:
         """The file that a process enters the group by."""
-        return str(self._directory / "cgroup.procs")
+        return str(self.directory / "cgroup.procs")
 
     def oom_kills(self) -> int:
         """How many processes of the group the kernel has killed for want of memory."""
         for name in ("memory.oom_control", "memory.events"):
             with contextlib.suppress(OSError):
-                for line in (self._directory / name).read_text().splitlines():
+                for line in (self.directory / name).read_text().splitlines():
                     if line.startswith("oom_kill "):
                         return int(line.split()[1])
         return 0
@@ -36,14 +36,14 @@ class MemoryCgroup:
     async def remove(self) -> None:
         for _ in range(_REMOVAL_ATTEMPTS):
             try:
-                self._directory.rmdir()
+                self.directory.rmdir()
             except FileNotFoundError:
                 return
             except OSError:  # its last process is not gone yet
                 await asyncio.sleep(_REMOVAL_PAUSE_SECONDS)
             else:
                 return
-        logger.warning("The control group %s could not be removed.", self._directory, extra={"action": "leave_cgroup"})
+        logger.warning("The control group %s could not be removed.", self.directory, extra={"action": "leave_cgroup"})
 
 
 class MemoryCgroups:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harbor_aws.infra.labels import NETWORK_LABEL, NO_NETWORK
 from harbor_aws.infra.local.kubernetes.objects.pod_rules import NODE_ADDRESS, NODE_NAME
 from harbor_aws.infra.local.kubernetes.objects.quantities import parse_quantity
 from harbor_aws.infra.local.kubernetes.pods.program import DEFAULT_PATH
@@ -98,6 +99,11 @@ def _environment(pod: PodObject, container: Mapping[str, Any], config: ImageConf
 
 def hostname(pod: PodObject) -> str:
     return str(pod["spec"].get("hostname") or pod["metadata"]["name"])[:63].rstrip(".-")
+
+
+def has_network(pod: PodObject) -> bool:
+    """Whether a pod has this machine's network, or none."""
+    return bool((pod["metadata"].get("labels") or {}).get(NETWORK_LABEL) != NO_NETWORK)
 
 
 def _referenced(pod: PodObject, container: Mapping[str, Any], name: str, source: Mapping[str, Any]) -> str:

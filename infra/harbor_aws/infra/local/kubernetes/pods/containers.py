@@ -35,8 +35,9 @@ _SWEPT = ("pods", "builds", "stage")
 class ContainerRuntime:
     """Implements :class:`~harbor_aws.infra.local.kubernetes.runtime.PodRuntime`.
 
-    It isolates files and processes, not hostile programs, and pods share this machine's network. What a pod writes is
-    kept in memory and counts towards its memory limit.
+    It isolates files and processes, not hostile programs. Pods share this machine's network, but for those that are
+    labelled to have none (:data:`~harbor_aws.infra.labels.NETWORK_LABEL`). What a pod writes is kept in memory and
+    counts towards its memory limit.
     """
 
     def __init__(self, state_directory: Path, rootfs: Mapping[str, Path]) -> None:

@@ -33,7 +33,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from harbor_aws.infra.local.kubernetes.pods.copying import make_working_directory, pack, pack_everything, unpack
 from harbor_aws.infra.local.kubernetes.pods.mounts import enter_root
 from harbor_aws.infra.local.kubernetes.pods.program import ProgramError, attach, attach_terminal, become, make_directory
-from harbor_aws.infra.local.kubernetes.pods.syscalls import PR_SET_NAME, PR_SET_PDEATHSIG, prctl, set_hostname
+from harbor_aws.infra.local.kubernetes.pods.syscalls import (
+    PR_SET_NAME,
+    PR_SET_PDEATHSIG,
+    prctl,
+    raise_loopback,
+    set_hostname,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +47,7 @@ if TYPE_CHECKING:
     Request = dict[str, Any]
     Descriptors = dict[str, int]
 
-NAMESPACES = os.CLONE_NEWNS | os.CLONE_NEWUTS | os.CLONE_NEWIPC
+SHARED_IN_POD = os.CLONE_NEWUTS | os.CLONE_NEWIPC
 COPYING: dict[str, Callable[..., None]] = {
     "pack": pack,
     "unpack": unpack,
@@ -59,8 +65,8 @@ class Launcher:
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
         self._ids: dict[int, int] = {}
         """Request ids of the children, by pid."""
-        self._containers: dict[int, tuple[int, int]] = {}
-        """Pid and pidfd of the containers' first processes, by request id."""
+        self._containers: dict[int, tuple[int, int, int]] = {}
+        """Pid and pidfd of the containers' first processes, and which namespaces they have, by request id."""
         self._operations: dict[str, Callable[[Request, Descriptors], None]] = {
             "start": self._start,
             "exec": self._exec,
@@ -131,7 +137,7 @@ class Launcher:
         shared_pidfd = self._containers[shared][1] if shared in self._containers else None
         os.unshare(os.CLONE_NEWPID)
         pid = self._fork(identifier, given, lambda _: _contain(request, given, shared_pidfd))
-        self._containers[identifier] = (pid, os.pidfd_open(pid))
+        self._containers[identifier] = (pid, os.pidfd_open(pid), os.CLONE_NEWNS | _shared_in_pod(request))
 
     def _exec(self, request: Request, given: Descriptors) -> None:
         self._fork_inside(request, given, request["container"], lambda status: _execute(request, given, status))
@@ -162,13 +168,13 @@ class Launcher:
         self, request: Request, given: Descriptors, container: int, run: Callable[[socket.socket], NoReturn]
     ) -> None:
         """Fork a child into a container; one that has ended is reported as the child's failure."""
-        pidfd = self._containers[container][1] if container in self._containers else None
+        _, pidfd, namespaces = self._containers.get(container, (None, None, 0))
 
         def enter(status: socket.socket) -> NoReturn:
             if pidfd is None:
                 raise ProgramError("cannot exec in a stopped container")
             _join(request["cgroup"])
-            os.setns(pidfd, NAMESPACES)
+            os.setns(pidfd, namespaces)
             run(status)
 
         try:
@@ -202,10 +208,12 @@ def _contain(request: Request, given: Descriptors, shared_pidfd: int | None) -> 
     """Make a container around this process, the first of its pid namespace, and become its program."""
     os.unshare(os.CLONE_NEWNS)
     if shared_pidfd is None:
-        os.unshare(os.CLONE_NEWUTS | os.CLONE_NEWIPC)
+        os.unshare(_shared_in_pod(request))
         set_hostname(request["hostname"])
+        if not request["has_network"]:
+            raise_loopback()
     else:
-        os.setns(shared_pidfd, os.CLONE_NEWUTS | os.CLONE_NEWIPC)
+        os.setns(shared_pidfd, _shared_in_pod(request))
     cgroup = os.open(request["cgroup"], os.O_WRONLY) if request["cgroup"] else None
     null = os.open("/dev/null", os.O_RDWR)
     enter_root(request["root"])
@@ -217,6 +225,12 @@ def _contain(request: Request, given: Descriptors, shared_pidfd: int | None) -> 
         os.write(cgroup, b"0")
     attach(given)
     become(program)
+
+
+def _shared_in_pod(request: Request) -> int:
+    """The namespaces that all containers of a pod are in. This machine's network is left alone, not joined: who may
+    not enter it may have it all the same."""
+    return SHARED_IN_POD if request["has_network"] else SHARED_IN_POD | os.CLONE_NEWNET
 
 
 def _execute(request: Request, given: Descriptors, status: socket.socket) -> NoReturn:

@@ -41,6 +41,7 @@ class Machine:
         upper: Path | None = None,
         work: Path | None = None,
         size_bytes: int | None = None,
+        cgroup: Path | None = None,
         bare: bool = False,
     ) -> RootSpec:
         """The root file system of a container.
@@ -49,6 +50,7 @@ class Machine:
             memory: directories that are empty and not kept.
             upper: directory of a layer that keeps what is written, with ``work`` for overlayfs.
             size_bytes: the most that may be written.
+            cgroup: the container's own control group.
             bare: only the image's own files, without what the kernel and the runtime add to them.
         """
         return {
@@ -61,6 +63,7 @@ class Machine:
             },
             "binds": binds or [],
             "memory": memory or [],
+            "cgroup": str(cgroup) if cgroup else None,
             "bare": bare,
             "size_bytes": size_bytes,
         }

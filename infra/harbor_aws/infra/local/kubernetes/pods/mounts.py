@@ -15,7 +15,9 @@ from harbor_aws.infra.local.kubernetes.pods.syscalls import (
     MS_NOEXEC,
     MS_NOSUID,
     MS_PRIVATE,
+    MS_RDONLY,
     MS_REC,
+    MS_REMOUNT,
     bind,
     mount,
     pivot_root,
@@ -72,6 +74,8 @@ class RootSpec(TypedDict):
     """Directories that are empty and not kept."""
     size_bytes: int | None
     """The most that may be written, ``None`` being half of the memory."""
+    cgroup: str | None
+    """Directory of the container's own control group, which it sees, and no other."""
     bare: bool
     """Only the image's own files: no ``/proc``, ``/sys``, ``/dev``, no files, no binds."""
 
@@ -94,6 +98,8 @@ def enter_root(spec: RootSpec) -> None:
 def _add_to_image(spec: RootSpec, stage: Path, root: Path) -> None:
     _mount_proc(root)
     _mount_sys(root)
+    if spec["cgroup"] is not None:
+        _mount_cgroup(root / "sys/fs/cgroup", Path(spec["cgroup"]))
     _mount_dev(root)
     for number, (path, content) in enumerate(spec["files"].items()):
         source = stage / f"file-{number}"
@@ -185,6 +191,18 @@ def _mount_sys(root: Path) -> None:
     target = root / "sys"
     target.mkdir(exist_ok=True)
     bind("/sys", str(target), read_only=True)
+
+
+def _mount_cgroup(target: Path, group: Path) -> None:
+    """In version 2 the group is the place of all groups, in version 1 the place of those of its controller."""
+    if (group / "cgroup.controllers").exists():
+        bind(str(group), str(target), read_only=True)
+        return
+    flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    mount("tmpfs", str(target), "tmpfs", flags, "mode=755,size=65536")
+    (target / "memory").mkdir()
+    bind(str(group), str(target / "memory"), read_only=True)
+    mount("tmpfs", str(target), "tmpfs", flags | MS_REMOUNT | MS_RDONLY)
 
 
 def _mount_dev(root: Path) -> None:

@@ -69,13 +69,15 @@ class Namespaces:
         output: int | None,
         cgroup: str | None,
         shares: Process | None = None,
+        has_network: bool = True,
     ) -> Process:
         """Start a container: namespaces of its own, ``root`` as its root, and ``program`` (or nothing) in it.
 
         Args:
             output: descriptor for stdout and stderr; the caller closes it.
             cgroup: path of the ``cgroup.procs`` that the program enters.
-            shares: the container whose hostname and IPC it shares.
+            shares: the container whose hostname, IPC and network it shares.
+            has_network: this machine's; otherwise it has a loopback interface of its own, and nothing else.
 
         Raises:
             StartFailedError: it did not start; nothing is left of it.
@@ -87,6 +89,7 @@ class Namespaces:
             "program": program,
             "cgroup": cgroup,
             "shares": shares.identifier if shares else None,
+            "has_network": has_network,
         }
         given = {"stdout": output, "stderr": output} if output is not None else {}
         process, status = await self._launch(request, given)

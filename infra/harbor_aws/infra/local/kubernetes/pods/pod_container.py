@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 from harbor_aws.infra.errors import InfrastructureError, PermanentError
 from harbor_aws.infra.local.kubernetes.objects.names import timestamp
 from harbor_aws.infra.local.kubernetes.pods.container_log import ContainerLog
-from harbor_aws.infra.local.kubernetes.pods.container_spec import ContainerConfigError, hostname, plan_container
+from harbor_aws.infra.local.kubernetes.pods.container_spec import (
+    ContainerConfigError,
+    has_network,
+    hostname,
+    plan_container,
+)
 from harbor_aws.infra.local.kubernetes.pods.namespaces import StartFailedError
 from harbor_aws.infra.local.kubernetes.pods.pod_status import ContainerState, start_error, terminated, waiting
 from harbor_aws.infra.local.kubernetes.pods.volumes import bind_volumes
@@ -65,7 +70,7 @@ class PodContainer:
         """Run it, again if the policy says so, until it ends for good or is stopped; its last exit code.
 
         Args:
-            neighbour: a container of the pod to share hostname and IPC with, if it runs.
+            neighbour: a container of the pod to share hostname, IPC and network with, if it runs.
         """
         while True:
             began = time.monotonic()
@@ -109,7 +114,13 @@ class PodContainer:
         limit = self.plan.memory_bytes
         self.cgroup = self._machine.cgroups.create(container_id[:32], limit) if limit else None
         name = hostname(self._pod)
-        root = self._machine.root(image, hostname=name, binds=binds, size_bytes=self.plan.storage_bytes)
+        root = self._machine.root(
+            image,
+            hostname=name,
+            binds=binds,
+            size_bytes=self.plan.storage_bytes,
+            cgroup=self.cgroup.directory if self.cgroup else None,
+        )
         output = -1
         try:
             output = self.log.open()
@@ -120,6 +131,7 @@ class PodContainer:
                 output=output,
                 cgroup=self.cgroup.procs if self.cgroup else None,
                 shares=shares,
+                has_network=has_network(self._pod),
             )
         except (StartFailedError, InfrastructureError, OSError) as error:
             await self._clean_up()

@@ -1,0 +1,25 @@
+"""The estimate of a job that is about to be sent. Blocking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harbor_aws.infra.errors import HarborAwsError
+from harbor_aws.producer.estimate.earlier import earlier_runs
+from harbor_aws.producer.estimate.estimate import Estimate, estimate
+from harbor_aws.producer.estimate.room import room_of
+
+if TYPE_CHECKING:
+    from harbor_aws.infra.objects import ObjectStore
+    from harbor_aws.infra.stack import Stack
+    from harbor_aws.producer.plan import Prepared
+
+
+def estimate_of(stack: Stack, store: ObjectStore, prepared: Prepared) -> Estimate:
+    """What the job will cost; if its tasks' earlier runs cannot be read, by their limits alone."""
+    try:
+        runs = earlier_runs(store, prepared.trials)
+    except HarborAwsError:  # an estimate is no reason not to send
+        runs = []
+    room = room_of(stack, max_vcpus=None, concurrency=None)
+    return estimate(prepared.job, prepared.trials, runs, room=room, right_sized=prepared.right_sized)

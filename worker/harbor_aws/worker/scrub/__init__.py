@@ -1,0 +1,4 @@
+"""Takes the secrets that a worker knows out of whatever leaves it: files, results, reasons, messages, log lines.
+
+Nothing here reads an environment or reaches a network; :mod:`~harbor_aws.worker.scrub.tree` alone touches files.
+"""
