@@ -33,6 +33,8 @@ _ACTIONS = {
     "s3:PutObjectTagging": "s3:PutObjectTagging",
     "s3:UploadPart": "s3:PutObject",
     "secretsmanager:GetSecretValue": "secretsmanager:GetSecretValue",
+    "servicequotas:GetAWSDefaultServiceQuota": "servicequotas:GetAWSDefaultServiceQuota",
+    "servicequotas:GetServiceQuota": "servicequotas:GetServiceQuota",
     "sqs:ChangeMessageVisibility": "sqs:ChangeMessageVisibility",
     "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
     "sqs:DeleteMessage": "sqs:DeleteMessage",
@@ -150,6 +152,8 @@ def _resource(params: dict[str, Any]) -> str:
         return f"arn:aws:codebuild:{REGION}:123456789012:project/{project}"
     if "StackName" in params:
         return f"arn:aws:cloudformation:{REGION}:123456789012:stack/{params['StackName']}/some-id"
+    if "QuotaCode" in params:
+        return "*"  # no policy can name one
     if "SecretId" in params:
         return f"arn:aws:secretsmanager:{REGION}:123456789012:secret:{params['SecretId']}-AbCdEf"
     return f"arn:aws:s3:::{params['Bucket']}" + (f"/{params['Key']}" if "Key" in params else "")

@@ -396,7 +396,7 @@ BREAKAGES = (
         "no Secret",
         gone("Secret", "harbor-aws-worker-secrets"),
         "no Secret harbor-aws-worker-secrets",
-        "create secret generic",
+        "harbor-aws secrets set",
         verdict=Verdict.WARNING,
     ),
     Breakage(

@@ -54,7 +54,7 @@ def test_warnings_are_allowed(stack: Deployed) -> None:
     stack.cluster.remove("Secret", "harbor-aws-worker-secrets")
     done = doctor("--stack", stack.name)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "  → kubectl -n harbor-aws create secret generic" in done.stdout
+    assert "  → harbor-aws secrets set ANTHROPIC_API_KEY" in done.stdout
 
 
 def test_a_failure(stack: Deployed) -> None:

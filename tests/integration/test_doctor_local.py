@@ -151,5 +151,7 @@ def test_a_stack_that_is_up(stack: RunningStack) -> None:
     told = stack.json("doctor", "--probe")
     found = {each["id"]: each for each in told["checks"]}
     assert not [each for each in told["checks"] if each["verdict"] == "failed"]
-    assert {id for id, each in found.items() if each["verdict"] == "skipped"} == {each.id for each in CHECKS} - LOCAL
+    skipped = {id for id, each in found.items() if each["verdict"] == "skipped"}
+    untold = {"kubernetes-version"}  # of a Kubernetes that was built without
+    assert skipped - untold == {each.id for each in CHECKS} - LOCAL
     assert "2 of 2 ready" in found["workers"]["evidence"]

@@ -11,12 +11,12 @@ import pytest
 from tests.integration.moto_stack import make_stack, moto_server
 from tests.tiny_tasks import make_task
 
-from harbor_aws.infra.layout import result_key
+from harbor_aws.infra.layout import result_key, state_key
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.stack import stack_file
 from harbor_aws.producer import cli
 from harbor_aws.producer.planfile import load_plan
-from harbor_aws.producer.state import CommittedResult
+from harbor_aws.producer.state import CommittedResult, Phase, TrialState
 from harbor_aws.producer.usage import PodUsage
 from harbor_aws.worker.admission import Admission
 
@@ -135,6 +135,14 @@ def go(stack: Stack, job: str, *, minutes: float, peak_memory_mib: int = 1000, o
         store.put(result_key(job, trial.trial), result.model_dump_json().encode())
 
 
+def begin(stack: Stack, job: str) -> None:
+    """Let a worker have the last of the job's trials."""
+    store = ObjectStore.of(stack)
+    trial = load_plan(store, job)[-1].trial
+    state = TrialState(trial=trial, phase=Phase.AGENT, attempt=1, worker="w", since=BEGAN)
+    store.put(state_key(job, trial), state.model_dump_json().encode())
+
+
 def test_a_price_needs_no_stack(dataset: Path, tmp_path: Path, command: Command) -> None:
     """By hand: 2 tasks, 3 attempts, 2 agents are 12 pods of an hour; a new account runs one of 4 vCPU at a time."""
     agents = [{"name": "nop"}, {"name": "oracle"}]
@@ -177,7 +185,7 @@ def test_as_earlier_runs_went(moto: Stack, dataset: Path, command: Command) -> N
     like = command.json("estimate", str(dataset), "-a", "oracle", "--like", "first")
     assert like["about"]["pods_usd"] == pytest.approx(3 * USD / 10)
     text = command("estimate", str(dataset), "-a", "nop")
-    assert "1 tasks were never run" in text
+    assert "1 task was never run, and is taken to be like the others" in text
 
 
 def test_a_job_is_what_is_left_of_it(moto: Stack, dataset: Path, tmp_path: Path, command: Command) -> None:
@@ -190,10 +198,31 @@ def test_a_job_is_what_is_left_of_it(moto: Stack, dataset: Path, tmp_path: Path,
     assert found["about"]["pods_usd"] == pytest.approx(2 * USD / 10)
     assert found["spent"]["trials_not_counted"] == 6
     assert found == command.json("estimate", "--job", "half")
+    begin(moto, "half")
+    assert command.json("estimate", "half")["running"] == 1
+    assert "1 of them runs now" in command("estimate", "half")
     go(moto, "half", minutes=6)
     assert "nothing is left to run" in command("estimate", "half")
     (tmp_path / "half").symlink_to(dataset)
     assert command.json("estimate", "half")["spent"] is None
+
+
+def test_a_job_that_measured_nothing_yet_is_as_earlier_ones_went(moto: Stack, dataset: Path, command: Command) -> None:
+    """And what it has measured itself is as it went itself, whatever went before."""
+    for job in ("first", "now"):
+        command("enqueue", str(dataset), "-a", "nop", "--job-name", job, "-k", "2")
+    go(moto, "first", minutes=6)
+    assert command.json("estimate", "now")["about"]["pods_usd"] == pytest.approx(4 * USD / 10)
+    go(moto, "now", minutes=12, only=1)
+    found = command.json("estimate", "now")
+    assert (found["trials"], sorted(found["jobs"])) == (3, ["first", "now"])
+    assert found["about"]["pods_usd"] == pytest.approx((1 * 12 + 2 * 6) / 60 * USD)
+
+
+def test_a_task_without_a_network_has_a_price_without_a_stack(dataset: Path, command: Command) -> None:
+    """Whatever registry its image is from: nobody knows yet where that is to be."""
+    make_task(dataset, "alone", toml=TOML.replace("cpus = 4", 'cpus = 4\nnetwork_mode = "no-network"'))
+    assert command.json("estimate", str(dataset), "-a", "nop")["trials"] == 3
 
 
 def test_enqueue_says_what_it_will_cost(moto: Stack, dataset: Path, command: Command) -> None:
@@ -218,12 +247,25 @@ def test_a_size_that_fits(moto: Stack, dataset: Path, command: Command) -> None:
     assert {change["task"] for change in found["right_sized"]} == {"one", "two"}
     assert found["saved_usd"] == pytest.approx(2 * (USD - 0.04048 - 2 * 0.004445) / 10)
     out = command("enqueue", str(dataset), "-a", "nop", "--job-name", "fitting", "-k", "2", "--right-size")
-    assert "2 tasks have other sizes than they ask for (--right-size): $0.0" in out
+    assert "2 tasks have other sizes than asked for (--right-size): $0.0" in out
     plan = load_plan(store, "fitting")
     overrides = {"override_cpus": 1, "override_memory_mb": 2 * 1024 - 256}
     for trial in plan:
         assert {key: trial.trial_config["environment"][key] for key in overrides} == overrides
         asyncio.run(Admission(store).check(trial.message("fitting")))
+
+
+def test_a_verifier_that_asks_for_another_size_keeps_all_as_it_is(
+    moto: Stack, tmp_path: Path, command: Command
+) -> None:
+    """An override would be for both pods, and what was used by either is no measure of the other."""
+    verifier = "[verifier.environment]\ndocker_image = 'debian:bookworm'\ncpus = 4\nmemory_mb = "
+    for name, memory_mb in (("same", 12_000), ("another", 1000)):
+        make_task(tmp_path / name, "task", toml=f"{TOML}{verifier}{memory_mb}\n")
+        command("enqueue", str(tmp_path / name), "-a", "nop", "--job-name", f"first-{name}", "-k", "3")
+        go(moto, f"first-{name}", minutes=6)
+        found = command.json("estimate", str(tmp_path / name), "-a", "nop", "--right-size")
+        assert bool(found["right_sized"]) == (name == "same")
 
 
 def test_sizes_that_somebody_chose_stay(moto: Stack, dataset: Path, command: Command) -> None:

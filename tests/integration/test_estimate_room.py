@@ -9,14 +9,18 @@ import pytest
 from tests.integration.moto_account import use_account
 from tests.integration.moto_stack import REGION
 from tests.integration.test_account import DEFAULT, OWN, REFUSED, UNKNOWN, quotas
+from tests.unit.producer.estimate.estimate_fakes import planned
 
+from harbor_aws.infra.capacity import Limit, TrialDemand, simulate
 from harbor_aws.infra.deploy.stacks import StackDescription
 from harbor_aws.infra.errors import PermanentError
 from harbor_aws.infra.stack import Stack
+from harbor_aws.producer.estimate.bill import bill
 from harbor_aws.producer.estimate.room import room_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from harbor_aws.infra.aws import Account
 
@@ -92,3 +96,26 @@ def test_what_the_user_says_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) ->
         room = room_of(None, max_vcpus=500, concurrency=100)
     assert (room.limits.account_vcpus, room.limits.max_vcpus, asked) == (inf, 500, [])
     assert (room.limits.workers, room.limits.slots_per_worker) == (4, 25)
+
+
+def test_as_many_at_once_as_were_said() -> None:
+    """Workers that all have the same slots have one more together."""
+    limits = room_of(None, max_vcpus=500, concurrency=33).limits
+    run = simulate([TrialDemand(cpu_millis=1000, seconds=600)] * 200, limits)
+    assert (limits.workers, run.peak_pods) == (2, 33)
+    trials = [planned(f"t{number}") for number in range(200)]
+    assert bill(trials, None, limits=limits).limited_by is Limit.SLOTS
+
+
+def test_without_credentials_it_is_a_new_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As with a profile that does not exist: neither is needed to know a price."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_REGION", REGION)
+    assert room_of(DEPLOYED, max_vcpus=None, concurrency=None).is_assumed
+    assert room_of(None, max_vcpus=None, concurrency=None).is_assumed
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.setenv("AWS_PROFILE", "missing")
+    assert room_of(None, max_vcpus=None, concurrency=None).is_assumed

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.integration.network_ground import CLOSED, NOWHERE, OPEN, SILENT, alone, programs, with_neighbour
+from tests.integration.network_ground import (
+    CLOSED,
+    NAME_SERVER,
+    NOWHERE,
+    OPEN,
+    SILENT,
+    alone,
+    answering_names,
+    dead_end,
+    programs,
+    with_neighbour,
+)
 
 from harbor_aws.worker.network_probe import NetworkNotIsolatedError, confirm_no_network
 from harbor_aws.worker.network_report import objections, parse_report
 from harbor_aws.worker.network_script import network_script
-from harbor_aws.worker.network_targets import NetworkTargets
+from harbor_aws.worker.network_targets import NetworkTargets, network_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +39,9 @@ NAME = "name.invalid"
 
 SECONDS = 2
 """For an attempt: what is not answered at once in here never is."""
+
+PATIENT_SECONDS = 3
+"""The same, where every tool is started several times at once."""
 
 SHELLS = [("bash",), ("dash",), ("busybox", "sh")]
 
@@ -45,6 +60,18 @@ def joined() -> Iterator[Ground]:
     """A namespace with a network."""
     with with_neighbour() as ground:
         yield ground
+
+
+def like_those_of_aws() -> NetworkTargets:
+    """Places of the same kinds as are tried there, in ranges for documentation and of the link."""
+
+    def alike(number: int, host: str) -> str:
+        if ":" in host:
+            return f"2001:db8::{number}"
+        return f"169.254.99.{number}" if host.startswith("169.254.") else f"192.0.2.{number}"
+
+    places = network_targets("security-group", api="https://10.99.0.1").places
+    return targets(*((alike(number, host), port) for number, (host, port) in enumerate(places, start=1)))
 
 
 def targets(*places: tuple[str, int]) -> NetworkTargets:
@@ -98,6 +125,47 @@ async def test_a_network_that_leads_nowhere(joined: Ground) -> None:
     await asyncio.gather(*(check(shell) for shell in SHELLS))
 
 
+@pytest.mark.parametrize("has_ipv6", [False, True])
+async def test_every_tool_confirms_a_good_pod(tmp_path: Path, has_ipv6: bool) -> None:
+    """With AWS's kinds of places, IPv6 with and without a way for it, and a name server that does not answer."""
+    wanted = like_those_of_aws()
+    assert any(":" in host for host, _ in wanted.places)
+    (tmp_path / "resolv.conf").write_text(f"nameserver {SILENT[0]}\n")
+
+    async def check(tool: str, ground: Ground) -> None:
+        path = programs(tmp_path / tool, *TOOLS[tool])
+        outputs: list[str] = []
+
+        async def run(script: str) -> str:
+            ask = partial(ground.run, by=(str(path / "sh"),), path=path, resolv_conf=tmp_path / "resolv.conf")
+            outputs.append(await asyncio.to_thread(ask, script))
+            return outputs[-1]
+
+        await confirm_no_network(run, pod="p", targets=wanted, try_seconds=PATIENT_SECONDS)
+        report = parse_report(outputs[-1])
+        assert (report.tool, report.routed_ipv6, report.resolution) == (tool, int(has_ipv6), "unresolved"), outputs
+
+    with dead_end(has_ipv6=has_ipv6) as ground:
+        await asyncio.gather(*(check(tool, ground) for tool in TOOLS))
+
+
+async def test_a_name_server_that_answers(tmp_path: Path) -> None:
+    """It is a way out though nothing else answers; of the tools only nc cannot tell."""
+    (tmp_path / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\n")
+    script = network_script([SILENT], name=NAME, try_seconds=PATIENT_SECONDS)
+
+    def ask(tool: str, ground: Ground) -> tuple[str, str]:
+        path = programs(tmp_path / tool, *TOOLS[tool])
+        return tool, ground.run(script, by=(str(path / "sh"),), path=path, resolv_conf=tmp_path / "resolv.conf")
+
+    with dead_end(has_ipv6=False) as ground, answering_names(ground):
+        asked = await asyncio.gather(*(asyncio.to_thread(ask, tool, ground) for tool in TOOLS))
+    for tool, output in asked:
+        report = parse_report(output)
+        assert report.tool == tool, output
+        assert (report.resolution == "resolved") is (tool != "busybox_nc"), output
+
+
 def test_nobody_to_try(joined: Ground, tmp_path: Path) -> None:
     """With an interface, and nothing in the image to try it with, nothing is confirmed."""
     path = programs(tmp_path / "bin", "sh", "sleep")
@@ -107,6 +175,21 @@ def test_nobody_to_try(joined: Ground, tmp_path: Path) -> None:
     (reason,) = objections(report, targets(NOWHERE))
     assert "interfaces (eth0)" in reason
     assert "nothing to try" in reason
+
+
+@pytest.mark.parametrize(("others", "tool", "is_late"), [((), None, True), (("bash",), "bash", False)])
+def test_a_program_that_does_not_start(
+    joined: Ground, tmp_path: Path, others: tuple[str, ...], tool: str | None, is_late: bool
+) -> None:
+    """It is passed over for another; without one the image is not said to have nothing to try with."""
+    path = programs(tmp_path / "bin", "sh", "sleep", *others)
+    (path / "python3").write_text("#!/bin/sh\nexec sleep 60\n")
+    (path / "python3").chmod(0o755)
+    report = parse_report(
+        joined.run(network_script([NOWHERE], name=NAME, try_seconds=SECONDS), by=(str(path / "sh"),), path=path)
+    )
+    assert (report.tool, report.is_tool_late, report.is_whole) == (tool, is_late, True)
+    assert not report.is_final
 
 
 def test_a_name_that_is_found(joined: Ground) -> None:

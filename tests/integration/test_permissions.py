@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError
 from cfnlint.decode import decode_str
 from tests.integration.aws_calls import CallRecorder, Need, grants, recorded_calls, refused, unused
@@ -45,6 +47,7 @@ from harbor_aws.infra.stack import load_stack
 from harbor_aws.producer import cli
 from harbor_aws.producer.bundle import pack_task
 from harbor_aws.producer.celery_message import decode, encode
+from harbor_aws.producer.estimate.room import room_of
 from harbor_aws.producer.planfile import PlannedTrial, dump_plan
 from harbor_aws.producer.task_images.codebuild import build_missing
 from harbor_aws.producer.task_images.source import ImageBuildError, ImageSource
@@ -178,7 +181,7 @@ def test_a_producer_may_do_what_it_does(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """enqueue, status, fetch and every command of dlq, an image's build, and uploads that break off."""
+    """estimate, enqueue, status, fetch and every command of dlq, an image's build, and uploads that break off."""
     monkeypatch.chdir(tmp_path)
     for name in ("one", "two", "three"):
         make_task(tmp_path / "dataset", name)
@@ -191,6 +194,7 @@ def test_a_producer_may_do_what_it_does(
         assert not ended.value.code, out + err
         return out
 
+    command("estimate", "dataset", "-a", "nop")
     command("enqueue", "dataset", "-a", "nop", "--job-name", JOB)
     worker = FakeWorker(stack, tmp_path)
     worker.drain(limit=1)
@@ -206,6 +210,7 @@ def test_a_producer_may_do_what_it_does(
     with recorder.recording():
         break_off_an_upload(stack, bundle_key("0" * 64), tmp_path)
         fail_to_build(stack, tmp_path, monkeypatch)
+        ask_for_quotas(stack)
         break_off_an_upload(stack, environment_context_key("0" * 32), tmp_path)
     check(recorder, "ProducerPolicy")
 
@@ -238,6 +243,24 @@ def fail_to_build(stack: Stack, directory: Path, monkeypatch: pytest.MonkeyPatch
                 {"0" * 32: ImageSource(task / "environment", ("built",))},
                 watcher=Nobody(),
             )
+
+
+def ask_for_quotas(stack: Stack) -> None:
+    """What estimate and enqueue ask where there is a cluster, which moto's stack has not.
+
+    moto says that the account has no value of its own, and has no defaults, so the answer to that is given here.
+    """
+
+    def default(**_: object) -> tuple[AWSResponse, dict[str, Any]]:
+        return AWSResponse("", 200, HTTPHeaders(), None), {"Quota": {"Value": 6.0}}
+
+    events: Any = aws._session(REGION, is_emulator=False).events  # whose stubs know no answers of handlers
+    events.register("before-call.service-quotas.GetAWSDefaultServiceQuota", default)
+    try:
+        room = room_of(stack.model_copy(update={"cluster_name": NAME}), max_vcpus=None, concurrency=None)
+    finally:
+        events.unregister("before-call.service-quotas.GetAWSDefaultServiceQuota", default)
+    assert room.limits.account_vcpus == 6
 
 
 def plan(stack: Stack, directory: Path) -> None:

@@ -35,6 +35,7 @@ from harbor_aws.producer import cli
 from harbor_aws.producer.task_images import codebuild as building
 from harbor_aws.producer.task_images.codebuild import build_missing
 from harbor_aws.producer.task_images.context import write_context
+from harbor_aws.producer.task_images.prebuilt import require_built
 from harbor_aws.producer.task_images.source import ImageBuildError, ImageSource, InterruptedBuildsError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from tests.integration.codebuild_stub import CodeBuildStub, StubBuild
 
     from harbor_aws.infra.builds.build import Build
+    from harbor_aws.infra.stack import Stack
     from harbor_aws.producer.task_images.codebuild import BuildCounts
 
 # Harbor's own, about what it does itself.
@@ -378,21 +380,66 @@ def test_a_hundred_tasks_of_seven_environments(bench: Bench) -> None:
     assert Queue.trials(bench.stack).counts().total == 200
 
 
-def test_a_stack_without_a_builder_says_so(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """One that an older version deployed: its jobs are sent, for the images may be there."""
+@pytest.fixture
+def older(bench: Bench) -> Stack:
+    """The stack as an older version deployed it, without a builder."""
+    stack = bench.stack.model_copy(update={"image_builder": "none", "image_builder_project": None})
+    stack_file(stack.name).write_text(stack.model_dump_json())
+    return stack
+
+
+def enqueue_quietly(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> int | str | None:
+    """A task with a Dockerfile, by the command; its exit code."""
     make_task(bench.directory / "dataset", "built", toml="", files=dockerfile(1))
-    older = bench.stack.model_copy(update={"image_builder": "none", "image_builder_project": None})
-    stack_file(older.name).write_text(older.model_dump_json())
-    monkeypatch.setattr(
-        "sys.argv", ["harbor-aws", "enqueue", str(bench.directory / "dataset"), "-a", "nop", "--stack", older.name]
-    )
+    arguments = ["enqueue", str(bench.directory / "dataset"), "-a", "nop", "--stack", bench.stack.name, "--quiet"]
+    monkeypatch.setattr("sys.argv", ["harbor-aws", *arguments])
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    assert not ended.value.code
-    assert "This stack builds no images: 1 must be in" in capfd.readouterr().err
+    return ended.value.code
+
+
+def test_without_a_builder_what_is_missing_is_refused(
+    bench: Bench, older: Stack, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its trials would all die: the tasks are named, what to do is said, and nothing is in queue or bucket."""
+    assert enqueue_quietly(bench, monkeypatch) == 2
+    said = capfd.readouterr().err
+    assert f"of 1 image(s) 1 are not in {older.image_repository}" in said
+    assert f"{environment_content_hash(bench.directory / 'dataset' / 'built' / 'environment')}: built" in said
+    assert f"harbor-aws deploy --stack {older.name}" in said
+    assert Queue.trials(older).counts().total == 0
+    assert "Contents" not in s3_client(ACCOUNT).list_objects_v2(Bucket=older.bucket, Prefix="jobs/")
+
+
+def test_without_a_builder_what_is_there_is_enqueued(
+    bench: Bench, older: Stack, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody pushed the image by hand."""
+    task = make_task(bench.directory / "same", "built", toml="", files=dockerfile(1))
+    push(environment_content_hash(task / "environment"))
+    assert not enqueue_quietly(bench, monkeypatch), capfd.readouterr().err
     assert Queue.trials(older).counts().total == 1
+
+
+def test_many_missing_images_are_not_all_named(bench: Bench, older: Stack) -> None:
+    """The first ones are, and how many more there are."""
+    images = {f"{number:032}": ImageSource(bench.directory, (f"task{number}",)) for number in range(25)}
+    with pytest.raises(UsageError) as caught:
+        require_built(older, images)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 23
+    assert lines[20:22] == [f"  {19:032}: task19", "  and 5 more"]
+
+
+def test_a_repository_that_cannot_be_asked_is_told_of(
+    bench: Bench, older: Stack, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One that is not ECR's, such as a cluster of one's own has: jobs are sent, and --quiet hides no warning."""
+    elsewhere = older.model_copy(update={"image_repository": "registry.example/environments"})
+    stack_file(elsewhere.name).write_text(elsewhere.model_dump_json())
+    assert not enqueue_quietly(bench, monkeypatch)
+    assert "This stack builds no images: 1 must be in registry.example/environments" in capfd.readouterr().err
+    assert Queue.trials(elsewhere).counts().total == 1
 
 
 def test_nothing_is_enqueued_when_an_image_fails(

@@ -22,10 +22,10 @@ from harbor_aws.infra.labels import NETWORK_LABEL, NO_NETWORK
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import Isolation, KubernetesAccess, Stack, stack_file
 from harbor_aws.worker import environment as environment_module
-from harbor_aws.worker import pod_spec
+from harbor_aws.worker import network_probe, pod_spec
 from harbor_aws.worker.attempt import Attempt, current_attempt
 from harbor_aws.worker.environment import FargateEnvironment
-from harbor_aws.worker.network_probe import NetworkNotIsolatedError
+from harbor_aws.worker.network_probe import NetworkNotIsolatedError, NetworkUnclearError
 from harbor_aws.worker.network_targets import NetworkTargets
 
 if TYPE_CHECKING:
@@ -170,6 +170,22 @@ async def test_a_pod_that_is_not_isolated_runs_nothing(
         await environment.exec("true")
     await environment.stop(delete=True)
     assert isinstance(caught.value, PermanentError)
+
+
+@pytest.mark.usefixtures("embedded")
+async def test_a_pod_that_is_too_slow_to_say_runs_nothing(
+    tmp_path: Path, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attempt ends, for another one, before any of the task's runs."""
+    monkeypatch.setattr(network_probe, "network_script", lambda *_, **__: "echo interfaces lo eth0")
+    environment = make(tmp_path, attempt)
+    with pytest.raises(NetworkUnclearError, match="the probe did not come to its end") as caught:
+        await environment.start(force_build=False)
+    assert attempt.failures == [caught.value]
+    with pytest.raises(NetworkUnclearError):
+        await environment.exec("true")
+    await environment.stop(delete=True)
+    assert not isinstance(caught.value, PermanentError)
 
 
 @pytest.mark.usefixtures("embedded")

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from harbor_aws.producer.usage import Consumption
 
@@ -47,7 +54,7 @@ def consumed_by(history: Iterable[AttemptRecord]) -> Consumption:
     return told[-1] if told else Consumption()
 
 
-_ADDED_LATER = {"replay", "history", "waits", "waiting_since", "disruptions"}
+_ADDED_LATER = {"replay", "history", "waits", "refusals", "disruptions"}
 
 
 class TrialMessage(BaseModel):
@@ -74,8 +81,8 @@ class TrialMessage(BaseModel):
     waits: int = Field(default=0, ge=0)
     """How many of the attempts so far found no room for the trial, and cost it nothing."""
 
-    waiting_since: AwareDatetime | None = None
-    """When it was first refused for want of room; ``None`` once a pod of it has run."""
+    refusals: int = Field(default=0, ge=0)
+    """How many of the last ones did so, one after the other: how long it waits for room already."""
 
     disruptions: int = Field(default=0, ge=0)
     """How many of the attempts so far were nobody's fault otherwise (an eviction), and cost it nothing."""
@@ -104,6 +111,13 @@ class TrialMessage(BaseModel):
     def consumed(self) -> Consumption:
         """What the trial's earlier attempts consumed, as far as the history tells."""
         return consumed_by(self.history)
+
+    @model_validator(mode="after")
+    def _charges_are_of_attempts(self) -> Self:
+        """Whoever can send could otherwise give a trial attempts without end."""
+        if self.agent_retries + self.waits + self.disruptions >= self.attempt or self.refusals > self.waits:
+            raise ValueError("a message says of more attempts than there were that they cost its trial nothing")
+        return self
 
     @model_serializer(mode="wrap")
     def _without_news(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

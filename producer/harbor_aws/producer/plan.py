@@ -20,11 +20,10 @@ from harbor_aws.producer.agents import agent_reasons
 from harbor_aws.producer.bundle import pack_task
 from harbor_aws.producer.celery_message import encode
 from harbor_aws.producer.estimate.limits import planned_pods
-from harbor_aws.producer.estimate.pods import TRIAL_DEADLINE_SECONDS, agent_of
+from harbor_aws.producer.estimate.pods import TRIAL_DEADLINE_SECONDS
 from harbor_aws.producer.estimate.right_size import RightSized, counted, right_sized
 from harbor_aws.producer.planfile import PlannedTrial
 from harbor_aws.producer.portable import portable_job_config, portable_trial_config, unportable_reasons
-from harbor_aws.producer.profile import TaskRun
 from harbor_aws.producer.refusal import Objections
 from harbor_aws.producer.secrets import secret_reasons
 from harbor_aws.producer.support import task_environments, unset_variable_reasons, unsupported_reasons
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 
     from harbor_aws.infra.stack import Stack
     from harbor_aws.producer.estimate.pods import PlannedPod
-    from harbor_aws.producer.profile import PodUse
+    from harbor_aws.producer.profile import PodUse, TaskRun
 
 _PACKING_AT_ONCE = 4
 _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -238,7 +237,7 @@ class _Planning:
         return right_sized(
             self._resolved.loaded[task_id],
             trial,
-            of=TaskRun(self._digests[task_id], agent_of(portable_trial_config(trial))),
+            bundle=self._digests[task_id],
             uses=uses,
             deadline_seconds=self._deadline_seconds,
         )

@@ -1,8 +1,9 @@
 """What size a task needs, by what its earlier runs used of theirs. Pure.
 
 Memory is lowered to its highest peak and a quarter more. A peak counts the page cache, which the kernel gives up when
-memory is short: so it may be more than what is needed, is never less, and proves nothing when it is near the limit;
-memory is raised only where a pod was killed for lack of it.
+memory is short: so it may be more than what is needed, is never less, and proves nothing when it is near the limit.
+Memory is raised only where a pod was killed for lack of it; or to the highest peak where every run had and used more
+than the task asks for, as those do that came after such an end.
 
 Of CPU the kernel says how long it was used, not how much at once. A smaller CPU is proposed only where even all of that
 time, one after the other on the smaller one, would make each run at most a twentieth longer.
@@ -26,11 +27,11 @@ from harbor_aws.infra.fargate import DEFAULT_CPU_MILLIS, DEFAULT_MEMORY_MIB, Far
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from harbor_aws.producer.estimate.earlier import Run
+    from harbor_aws.producer.estimate.run import Run
     from harbor_aws.producer.usage import PodUsage
 
 LEAST_RUNS = 3
-"""Runs of the same files by the same agent without which nothing is proposed."""
+"""Runs of the same files and work without which nothing is proposed."""
 
 HEADROOM = 1.25
 """What is asked for more than the highest peak."""
@@ -50,10 +51,11 @@ _MEMORY_STEP_MIB = 64
 
 
 class TaskRun(NamedTuple):
-    """What runs compare by: a digest of the task's files, and the agent."""
+    """What runs compare by: digests of the task's files and of what a trial does with them."""
 
     bundle: str
-    agent: str
+    work: str
+    """As :func:`~harbor_aws.producer.estimate.alike.work_of` has it."""
 
 
 class Asked(BaseModel):
@@ -64,6 +66,10 @@ class Asked(BaseModel):
     cpus: float | None
     memory_mb: int | None
     storage_mb: int | None = None
+
+    @property
+    def memory_mib(self) -> int:
+        return DEFAULT_MEMORY_MIB if self.memory_mb is None else self.memory_mb
 
     @property
     def size(self) -> FargateSize:
@@ -79,6 +85,8 @@ class PodUse(BaseModel):
     runs: int
     peak_memory_mib: int | None
     """``None``: some run does not say."""
+    least_memory_mib: int | None = None
+    """The peak of the run that used the least; ``None``: some run does not say."""
     cpu_seconds: tuple[tuple[float, float], ...] | None
     """CPU time and length of each pod; ``None``: some run does not say."""
     killed_at_mib: int | None = None
@@ -86,15 +94,15 @@ class PodUse(BaseModel):
 
 
 def profiles(runs: Iterable[Run], kills: Mapping[TaskRun, int] | None = None) -> dict[TaskRun, PodUse]:
-    """What runs used, by what they compare by; only runs whose pods are known count.
+    """What runs used, by what they compare by; only whole runs whose pods are known count.
 
     Args:
         kills: memory, in MiB, with which pods were killed for lack of it.
     """
     pods: defaultdict[TaskRun, list[Sequence[PodUsage]]] = defaultdict(list)
     for run in runs:
-        if run.pods:
-            pods[TaskRun(run.bundle, run.agent)].append(run.pods)
+        if run.pods and run.is_whole:
+            pods[TaskRun(run.bundle, run.work)].append(run.pods)
     kills = kills or {}
     return {key: _use(pods[key], kills.get(key)) for key in [*pods, *(key for key in kills if key not in pods)]}
 
@@ -117,21 +125,29 @@ def wanted(asked: Asked, use: PodUse) -> tuple[Asked, str] | None:
         return None
     if memory is not None:  # what the size leaves is paid for anyway
         most = size.container_memory_mib
-        own = DEFAULT_MEMORY_MIB if asked.memory_mb is None else asked.memory_mb
-        better = better.model_copy(update={"memory_mb": most if memory > own else min(most, own)})
+        is_more = memory > asked.memory_mib
+        better = better.model_copy(update={"memory_mb": most if is_more else min(most, asked.memory_mib)})
     return better, "; ".join(reason for reason in (memory_why, cpu_why) if reason)
 
 
 def _use(pods_of_runs: Sequence[Sequence[PodUsage]], killed_at_mib: int | None) -> PodUse:
-    pods = [pod for of_run in pods_of_runs for pod in of_run]
-    peaks = [pod.peak_memory_mib for pod in pods]
-    times = [_cpu_time(pod) for pod in pods]
+    peaks = [_peak(of_run) for of_run in pods_of_runs]
+    known = [peak for peak in peaks if peak is not None]
+    is_known = bool(known) and None not in peaks
+    times = [_cpu_time(pod) for of_run in pods_of_runs for pod in of_run]
     return PodUse(
         runs=len(pods_of_runs),
-        peak_memory_mib=max((peak for peak in peaks if peak is not None), default=None) if None not in peaks else None,
+        peak_memory_mib=max(known) if is_known else None,
+        least_memory_mib=min(known) if is_known else None,
         cpu_seconds=tuple(time for time in times if time is not None) if None not in times else None,
         killed_at_mib=killed_at_mib,
     )
+
+
+def _peak(pods: Sequence[PodUsage]) -> int | None:
+    """Of all pods of a run; ``None`` if one does not say."""
+    peaks = [pod.peak_memory_mib for pod in pods]
+    return None if None in peaks else max(peak for peak in peaks if peak is not None)
 
 
 def _cpu_time(pod: PodUsage) -> tuple[float, float] | None:
@@ -142,13 +158,15 @@ def _cpu_time(pod: PodUsage) -> tuple[float, float] | None:
 
 def _memory(asked: Asked, use: PodUse) -> tuple[int | None, str | None]:
     """MiB to ask for instead, and why."""
-    has = DEFAULT_MEMORY_MIB if asked.memory_mb is None else asked.memory_mb
+    has = asked.memory_mib
     if use.killed_at_mib is not None:
         if has > use.killed_at_mib:
             return None, None
         return AFTER_KILL * use.killed_at_mib, f"a pod was killed with {use.killed_at_mib} MiB of memory"
-    if use.peak_memory_mib is None:
+    if use.peak_memory_mib is None or use.least_memory_mib is None:
         return None, None
+    if use.least_memory_mib > has:  # no headroom, or what the page cache fills would grow with every run
+        return use.peak_memory_mib, f"up to {use.peak_memory_mib} MiB of memory were used"
     needs = -(-ceil(use.peak_memory_mib * HEADROOM) // _MEMORY_STEP_MIB) * _MEMORY_STEP_MIB
     return (needs, f"at most {use.peak_memory_mib} MiB of memory were used") if needs < has else (None, None)
 

@@ -33,6 +33,8 @@ class PodUsage(BaseModel):
     """Memory that is billed."""
     storage_gib: int = DEFAULT_STORAGE_GIB
     """Storage that is provisioned."""
+    memory_limit_mib: int | None = None
+    """Memory that its container may use; ``None`` if an older version made it."""
     is_provisioned: bool = False
     """Whether that is what Fargate says it provisioned (``CapacityProvisioned``), and not what was worked out."""
     created_at: datetime
@@ -51,6 +53,11 @@ class PodUsage(BaseModel):
     @property
     def size(self) -> FargateSize:
         return FargateSize(self.cpu_millis, self.memory_mib, self.storage_gib)
+
+    @property
+    def container_memory_mib(self) -> int:
+        """Memory that its container may use; if that is not recorded, the most that its size leaves."""
+        return self.size.container_memory_mib if self.memory_limit_mib is None else self.memory_limit_mib
 
     @property
     def billed_from(self) -> datetime | None:

@@ -35,6 +35,8 @@ class Ground:
     """A namespace of its own."""
     launcher: Callable[[], int | None]
     """Pid of the process that starts the embedded cluster's pods, now."""
+    unpullable: str
+    """What a worker takes it for when an image comes from :data:`~tests.chaos.jobs.workload.NOWHERE`."""
 
 
 @contextmanager
@@ -45,7 +47,7 @@ def embedded_ground(directory: Path) -> Iterator[Ground]:
     state = directory / "kubernetes"
     state.mkdir()
     with moto() as aws, embedded_kubernetes(state, rootfs={NOWHERE: nowhere}) as kubeconfig:
-        yield Ground(aws, _namespace(kubeconfig), lambda: _launcher(state))
+        yield Ground(aws, _namespace(kubeconfig), lambda: _launcher(state), unpullable="ImagePullError")
 
 
 @contextmanager
@@ -54,7 +56,7 @@ def real_ground(kubeconfig: Path) -> Iterator[Ground]:
     access = _namespace(kubeconfig)
     with moto() as aws:
         try:
-            yield Ground(aws, access, lambda: None)
+            yield Ground(aws, access, lambda: None, unpullable="RegistryError")
         finally:
             asyncio.run(_remove(access))
 

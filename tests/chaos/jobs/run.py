@@ -28,6 +28,7 @@ from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.queues import Queue, QueueCounts
 from harbor_aws.producer.planfile import load_plan
 from harbor_aws.producer.state import CommittedResult
+from harbor_aws.worker.outcome import LONGEST_WAIT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -45,8 +46,9 @@ PLACES = [f"w{number}" for number in range(1, MOST_WORKERS + 1)]
 ORACLE = ("-a", "oracle")
 POISON = ("--agent-import-path", IMPORT_PATH)
 
-SETTLE_SECONDS = 420.0
-"""How long nothing may happen while trials are on their way, once nothing is broken any more."""
+SETTLE_SECONDS = LONGEST_WAIT_SECONDS + 120.0
+"""How long nothing may happen while trials are on their way, once nothing is broken any more: longer than any of them
+waits in the queue."""
 
 _EMPTY = QueueCounts(visible=0, in_flight=0, delayed=0)
 _CLEAN_SECONDS = PRESENCE_SECONDS + 30.0
@@ -255,7 +257,7 @@ async def run(ground: Ground, plan: Plan, directory: Path, *, cluster: str) -> R
         scene.history.fault("an image that cannot be pulled")
         await scene.enqueue(make_poison(directory / "poison"), "poison", expected=dies_of("WorkerDied"), agent=POISON)
         nowhere = make_unpullable(directory / "nowhere")
-        await scene.enqueue(nowhere, "nowhere", expected=dies_of("PodStartError"), attempts=2)
+        await scene.enqueue(nowhere, "nowhere", expected=dies_of(ground.unpullable), attempts=2)
         await scene.enqueue(tasks, "job-1", expected=rewarded, repeats=plan.repeats)
         scene.fleet.scale(WORKERS)
         harmed = Field(

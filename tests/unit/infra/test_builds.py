@@ -96,11 +96,12 @@ def test_the_end_of_a_log() -> None:
     ("status", "phase", "log", "kind", "words"),
     [
         ("FAILED", "BUILD", ["no such package"], BuildFailedError, "Put right what the log says"),
-        ("FAILED", "BUILD", ["toomanyrequests: You have reached your pull rate limit"], BuildFailedError, "later"),
+        ("FAILED", "BUILD", ["toomanyrequests: You have reached your pull rate limit"], BuildBrokenOffError, "later"),
         ("FAILED", "BUILD", ["write /var/lib/docker: no space left on device"], BuildFailedError, "too large"),
-        ("FAILED", "BUILD", ["toomanyrequests: retry-after: 1ms"], BuildFailedError, "--docker-hub-secret"),
+        ("FAILED", "BUILD", ["toomanyrequests: retry-after: 1ms"], BuildBrokenOffError, "--docker-hub-secret"),
         ("FAILED", "BUILD", ["exec /bin/sh: exec format error"], BuildFailedError, "linux/amd64"),
-        ("FAILED", "BUILD", ["dial tcp: lookup ghcr.io: i/o timeout"], BuildFailedError, "network"),
+        ("FAILED", "BUILD", ["dial tcp: lookup ghcr.io: i/o timeout"], BuildBrokenOffError, "network"),
+        ("TIMED_OUT", "BUILD", ["read: connection reset by peer"], BuildBrokenOffError, "network"),
         ("FAULT", "PROVISIONING", [], BuildBrokenOffError, "CodeBuild itself failed"),
         ("STOPPED", "BUILD", [], BuildBrokenOffError, "Somebody stopped it"),
         ("TIMED_OUT", "BUILD", [], BuildFailedError, "time was over"),
@@ -108,7 +109,7 @@ def test_the_end_of_a_log() -> None:
     ],
 )
 def test_how_a_build_fails(status: str, phase: str, log: list[str], kind: type[Exception], words: str) -> None:
-    """Each ending has its kind, which says whether another try may do, and what to do about it."""
+    """Each ending has its kind, which says whether another try may do, as what it says to do does."""
     build = Build("p:1", status, "COMPLETED", failed=FailedPhase(phase, "" if log else "because"), log=LOG)
     error = failure(build, what="the workers' image", log=log)
     assert type(error) is kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import stat
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from harbor_aws.infra.secrets.reference import SecretReference
 from harbor_aws.infra.stack import KubernetesAccess, Stack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 VALUE = "sk-0123456789abcdef"
@@ -147,10 +148,12 @@ def test_files_as_kubernetes_mounts_them(tmp_path: Path) -> None:
     assert read_secrets(tmp_path / "none") == {}
 
 
-def test_a_file_that_is_no_text(tmp_path: Path) -> None:
-    """Its name is told, and nothing of what is in it."""
+def test_a_file_that_no_variable_can_hold(tmp_path: Path) -> None:
+    """Its name is told, and nothing of what is in it; bytes that are no text a variable has as they are."""
     (tmp_path / "KEY").write_bytes(b"\xff" + VALUE.encode())
-    with pytest.raises(UsageError, match="KEY cannot be read") as refused:
+    assert os.fsencode(read_secrets(tmp_path)["KEY"]) == b"\xff" + VALUE.encode()
+    (tmp_path / "KEY").write_bytes(b"\0" + VALUE.encode())
+    with pytest.raises(UsageError, match="KEY holds a NUL") as refused:
         read_secrets(tmp_path)
     assert VALUE not in str(refused.value)
 
@@ -162,6 +165,34 @@ def test_a_directory_that_is_replaced(tmp_path: Path) -> None:
     assert replace_secrets(directory, {"A": VALUE}) == first
     assert replace_secrets(directory, {"B": VALUE}) != first
     assert read_secrets(directory) == {"B": VALUE}
+
+
+def test_a_directory_that_cannot_be_read_is_replaced(tmp_path: Path) -> None:
+    """Whatever is in it, and what it had from a shell whose variables are no text is there to stay."""
+    (tmp_path / "A").write_bytes(b"\0")
+    shell = {"A": b"\xff-key".decode(errors="surrogateescape")}
+    first = replace_secrets(tmp_path, shell)
+    assert read_secrets(tmp_path) == shell
+    assert replace_secrets(tmp_path, shell) == first
+
+
+def test_a_worker_that_begins_while_its_secrets_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It always finds every secret, the old or the new one."""
+    seen: list[dict[str, str]] = []
+    replace_secrets(tmp_path, {"A": "old", "B": "old"})
+
+    def looking(operation: Callable[..., Any]) -> Callable[..., Any]:
+        def looked(*args: Any, **kwargs: Any) -> Any:
+            seen.append(read_secrets(tmp_path))
+            return operation(*args, **kwargs)
+
+        return looked
+
+    for operation in ("mkdir", "open", "replace", "unlink", "rename", "utime"):
+        monkeypatch.setattr(os, operation, looking(getattr(os, operation)))
+    replace_secrets(tmp_path, {"A": "new", "B": "new"})
+    assert {"A": "new", "B": "old"} in seen
+    assert all(each.keys() == {"A", "B"} for each in seen)
 
 
 class SecretsApi:

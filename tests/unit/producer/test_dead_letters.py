@@ -13,7 +13,7 @@ from tests.unit.producer.letter_fakes import JOB, MemoryQueue, MemoryStore, put_
 from harbor_aws.infra.errors import TransientError, UsageError
 from harbor_aws.infra.layout import replay_key, state_key
 from harbor_aws.infra.queues import IncomingMessage
-from harbor_aws.producer.celery_message import decode, encode
+from harbor_aws.producer.celery_message import UndecodableMessageError, decode, encode
 from harbor_aws.producer.cli.letters_view import as_json, letter_view, letters_view
 from harbor_aws.producer.dead_letters.browse import look
 from harbor_aws.producer.dead_letters.letter import WORKER_DIED, Letter, LetterDetails
@@ -269,9 +269,11 @@ def test_purging_touches_nothing_else() -> None:
 def test_a_plain_message_can_be_read_by_older_workers() -> None:
     """One that was never replayed nor tried before has none of the new fields."""
     plain = trial_message("t").model_dump(mode="json")
-    assert not {"replay", "history", "waits", "waiting_since", "disruptions"} & plain.keys()
-    waiting = trial_message("t", waits=2, waiting_since=datetime(2026, 11, 23, tzinfo=UTC), disruptions=1)
+    assert not {"replay", "history", "waits", "refusals", "disruptions"} & plain.keys()
+    waiting = trial_message("t", attempt=4, waits=2, refusals=2, disruptions=1)
     assert decode(encode(waiting)) == waiting
+    with pytest.raises(UndecodableMessageError, match="more attempts than there were"):
+        decode(encode(trial_message("t").model_copy(update={"attempt": 3, "waits": 10**6})))
     replayed = trial_message("t", replay=2, history=[AttemptRecord(attempt=1, cause="A")])
     assert decode(encode(replayed)) == replayed
     assert TrialMessage.model_validate(plain) == trial_message("t")

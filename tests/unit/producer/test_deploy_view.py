@@ -93,6 +93,25 @@ def test_changes() -> None:
     assert "and 11 more" in text
 
 
+@pytest.mark.parametrize(
+    ("resource", "action", "line"),
+    [
+        ("IsolatedProfile", "Add", "It costs $14.60 a month more: 2 endpoints of ECR"),
+        ("IsolatedProfile", "Remove", "It costs $14.60 a month less: 2 endpoints of ECR"),
+        ("KedaRole", "Remove", "It costs $21.26 a month less: 2 pods of KEDA"),
+    ],
+)
+def test_changes_that_cost(resource: str, action: str, line: str) -> None:
+    """An option that is taken, or given up, on a stack that is there says its price before it is agreed to."""
+    assert line in text_of(changes_view("team", [Change("Add", "X", "Y"), Change(action, resource, "Z")]))
+
+
+@pytest.mark.parametrize(("resource", "action"), [("IsolatedProfile", "Modify"), ("TrialsQueue", "Add")])
+def test_changes_that_cost_nothing(resource: str, action: str) -> None:
+    """Say no price."""
+    assert "It costs" not in text_of(changes_view("team", [Change(action, resource, "Z")]))
+
+
 def test_without_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A line when something was done, and not more often than now and then; failures at once, as they are."""
     console = Console(stderr=True, width=200)

@@ -14,7 +14,9 @@ IDLE = ((30.0, 1000.0),)
 
 
 def use(*, peak: int | None = None, cpu: tuple[tuple[float, float], ...] | None = None, **more: int) -> PodUse:
-    return PodUse(runs=more.pop("runs", 3), peak_memory_mib=peak, cpu_seconds=cpu, **more)
+    """Every run used at least ``least``, by default little of a high peak."""
+    least = more.pop("least", None if peak is None else min(peak, 100))
+    return PodUse(runs=more.pop("runs", 3), peak_memory_mib=peak, least_memory_mib=least, cpu_seconds=cpu, **more)
 
 
 def test_memory_is_the_highest_peak_and_a_quarter() -> None:
@@ -83,6 +85,18 @@ def test_after_a_kill_there_is_twice_the_memory() -> None:
     assert wanted(Asked(cpus=16, memory_mb=100_000), use(killed_at_mib=100_000, runs=0)) is None
 
 
+def test_memory_is_raised_to_what_every_run_used() -> None:
+    """As after a kill that is forgotten; to the peak, which the next runs do not exceed; if all did, and not some."""
+    found = wanted(Asked(cpus=1, memory_mb=2000), use(peak=3500, least=3000))
+    assert found is not None
+    assert found[0].memory_mb == 4 * 1024 - 256
+    assert "up to 3500 MiB" in found[1]
+    again = wanted(Asked(cpus=1, memory_mb=2000), use(peak=4 * 1024 - 256, least=3000))
+    assert again is not None
+    assert again[0] == found[0]
+    assert wanted(Asked(cpus=1, memory_mb=2000), use(peak=3500, least=1900)) is None
+
+
 def test_a_profile_is_the_most_of_any_pod_of_any_run() -> None:
     """A verifier's too; runs of other files or agents are others'; one that says nothing makes it unknown."""
     runs = [
@@ -91,10 +105,11 @@ def test_a_profile_is_the_most_of_any_pod_of_any_run() -> None:
         run(3, bundle="others", pods=(usage(peak=5000),)),
         run(4, agent="oracle", pods=(usage(peak=None),)),
         run(5),
+        run(6, is_whole=False, pods=(usage(peak=9000),)),
     ]
     found = profiles(runs, {TaskRun("killed", "nop"): 1024})
     assert found[FILES] == PodUse(
-        runs=2, peak_memory_mib=900, cpu_seconds=((1, 1000), (5, 50), (2, 1000)), killed_at_mib=None
+        runs=2, peak_memory_mib=900, least_memory_mib=200, cpu_seconds=((1, 1000), (5, 50), (2, 1000))
     )
     assert found[TaskRun("others", "nop")].peak_memory_mib == 5000
     assert found[TaskRun("files", "oracle")].peak_memory_mib is None

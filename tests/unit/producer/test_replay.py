@@ -97,8 +97,7 @@ def test_a_replay_is_a_fresh_start_with_a_memory(bench: Bench) -> None:
     """Attempt 1 of the next replay, nobody's retries charged, the old budget or a new one, all attempts kept."""
     past = AttemptRecord(attempt=1, cause="PodGoneError", worker="w0")
     put_letter(bench.dead_letters, "a", attempt=2, attempts=2, agent_retries=1, history=[past])
-    since = datetime(2026, 11, 23, tzinfo=UTC)
-    put_letter(bench.dead_letters, "b", attempt=14, attempts=4, replay=1, waits=9, disruptions=1, waiting_since=since)
+    put_letter(bench.dead_letters, "b", attempt=14, attempts=4, replay=1, waits=9, disruptions=1, refusals=9)
     assert bench.replay_all().is_clean
     one, two = sorted(bench.sent(), key=lambda message: message.trial)
     assert (one.attempt, one.attempts, one.agent_retries, one.replay) == (1, 2, 0, 1)
@@ -107,7 +106,7 @@ def test_a_replay_is_a_fresh_start_with_a_memory(bench: Bench) -> None:
         (0, 2, "PodStartError"),
     ]
     assert (two.attempt, two.attempts, two.replay) == (1, 4, 2)
-    assert (two.waits, two.disruptions, two.waiting_since) == (0, 0, None)
+    assert (two.waits, two.disruptions, two.refusals) == (0, 0, 0)
     assert [(each.replay, each.attempt) for each in two.history] == [(1, 14)]
     assert bench.dead_letters.stored == {}
     assert (bench.state("a").phase, bench.state("a").replay) == (Phase.QUEUED, 1)

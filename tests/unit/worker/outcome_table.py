@@ -47,11 +47,11 @@ from harbor_aws.producer.bundle import BundleError
 from harbor_aws.worker.evidence import TimeLostError
 from harbor_aws.worker.exec.stream import StreamCutError
 from harbor_aws.worker.making import TrialNotMadeError
-from harbor_aws.worker.network_probe import NetworkNotIsolatedError
+from harbor_aws.worker.network_probe import NetworkNotIsolatedError, NetworkUnclearError
 from harbor_aws.worker.outcome import (
-    CAPACITY_PATIENCE_SECONDS,
     FREE_DISRUPTIONS,
     LIMITS_EXCEEDED,
+    MOST_REFUSALS,
     Charge,
     Commit,
     DeadLetter,
@@ -100,9 +100,9 @@ def of_infrastructure(what: str, *errors: Exception, recorded: type[Exception] |
 
 
 def waiting(what: str, error: CapacityError) -> Failure:
-    """No room for a trial that has not begun: its budget is the time that it may wait."""
-    first = Facts(1, ATTEMPTS, failures=[error], waited_seconds=120)
-    last = replace(first, attempt=100, waits=99, waited_seconds=CAPACITY_PATIENCE_SECONDS)
+    """No room for a trial that has not begun: its budget is how often it may be refused."""
+    first = Facts(1, ATTEMPTS, failures=[error])
+    last = replace(first, attempt=MOST_REFUSALS, waits=MOST_REFUSALS - 1, refusals=MOST_REFUSALS - 1)
     return Failure(what, type(error).__name__, first=first, last=last, retry=RetryConfig())
 
 
@@ -177,6 +177,7 @@ FAILURES = (
     of_infrastructure("the image does not fit into the pod's storage", _pod(ImageTooLargeError, "ErrImagePull")),
     of_infrastructure("the image's name is none", _pod(ImageNameError, "InvalidImageName")),
     of_infrastructure("a pod that is to have no network may have one", NetworkNotIsolatedError("reached")),
+    of_infrastructure("a pod is too slow to tell whether it has none", NetworkUnclearError("", pod="p")),
     waiting("no room: the account's vCPUs, the stack's (its quota), or Fargate's own", NO_ROOM),
     disrupted("the same for a further pod, after the agent has run", NO_ROOM, has_begun=True),
     disrupted("no node for the pod in time, and nobody says why", _pod(NoNodeError, "Pending")),

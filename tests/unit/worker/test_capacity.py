@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -16,7 +15,7 @@ from tests.unit.worker.test_trial import Bench
 
 from harbor_aws.producer.celery_message import decode
 from harbor_aws.producer.state import Phase
-from harbor_aws.worker import launch_pause, pods
+from harbor_aws.worker import launch_pause
 from harbor_aws.worker.delivery import Delivery
 from harbor_aws.worker.pods import PodKeeper
 
@@ -85,10 +84,8 @@ class Fleet:
 
 
 def be_patient(monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> None:
-    """Let a pod without room be waited for so long."""
-    function = pods.PodKeeper.wait_until_running
-    defaults = {**(function.__kwdefaults__ or {}), "capacity_patience_seconds": seconds}
-    monkeypatch.setattr(function, "__kwdefaults__", defaults)
+    """How long a pod without room is waited for."""
+    monkeypatch.setattr("harbor_aws.worker.environment.CAPACITY_PATIENCE_SECONDS", seconds)
 
 
 @pytest_asyncio.fixture
@@ -107,12 +104,10 @@ async def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 async def test_a_trial_waits_for_capacity_and_is_then_its_first_attempt(fleet: Fleet) -> None:
     """Its pods are refused for as long as there is no room. No attempt is charged, nothing is left, and it commits."""
     await fleet.run(fleet.first(attempts=1), on_pod=fleet.refuse)
-    since = fleet.last.waiting_since
     for number in (2, 3):
         await fleet.run(fleet.next(), on_pod=fleet.refuse)
         assert (fleet.last.attempt, fleet.last.waits, fleet.last.disruptions) == (number + 1, number, 0)
-    assert since is not None
-    assert fleet.last.waiting_since == since
+        assert fleet.last.refusals == number
     assert [message.delay_seconds >= 22 for message in fleet.bench.queue.sent] == [True] * 3
     assert [(each.attempt, each.cause) for each in fleet.last.history] == [(3, "CapacityError")]
     assert fleet.bench.state is not None
@@ -150,15 +145,13 @@ async def test_nothing_more_is_launched_beside_a_pod_without_room(
 
 
 async def test_a_day_without_room_is_a_dead_letter(fleet: Fleet) -> None:
-    """That says how long it was, and what to do; and no message makes the day longer than it is."""
-    now = datetime.now(UTC)
-    await fleet.run(fleet.first(attempt=90, waits=89, waiting_since=now + timedelta(days=900)), on_pod=fleet.refuse)
-    assert fleet.last.waiting_since is not None
-    assert now <= fleet.last.waiting_since <= datetime.now(UTC)
-    await fleet.run(fleet.first(attempt=91, waits=90, waiting_since=now - timedelta(hours=25)), on_pod=fleet.refuse)
+    """That says how long it was, and what to do."""
+    await fleet.run(fleet.first(attempt=99, waits=98, refusals=98), on_pod=fleet.refuse)
+    assert (fleet.bench.causes, fleet.last.refusals) == ([], 99)
+    await fleet.run(fleet.next(), on_pod=fleet.refuse)
     assert fleet.bench.causes == ["CapacityError"]
     reason = fleet.bench.dead_letters.sent[0].attributes["reason"]
-    assert "waited 25 h for capacity, 90 times" in reason
+    assert "refused 100 times, for about a day" in reason
     assert "L-3032A538" in reason
     assert fleet.kubernetes.pods == {}
 
@@ -221,7 +214,7 @@ async def test_a_trial_whose_room_was_found_waits_anew(fleet: Fleet) -> None:
     await fleet.run(fleet.first(agent=f"{FAKES}:HangingAgent"), on_pod=fleet.refuse)
     lose = {"phase": "Failed", "containerStatuses": [{"name": "main", "state": {"terminated": {"exitCode": 1}}}]}
     await fleet.run(fleet.next(), on_pod=lambda name: fleet.end_once_it_runs(name, **lose))
-    assert (fleet.last.attempt, fleet.last.waits, fleet.last.waiting_since) == (3, 1, None)
+    assert (fleet.last.attempt, fleet.last.waits, fleet.last.refusals) == (3, 1, 0)
     assert [each.cause for each in fleet.last.history] == ["CapacityError", "PodFailedError"]
     assert fleet.bench.queue.sent[-1].delay_seconds == 5
 

@@ -54,3 +54,13 @@ def test_without_refusals_nothing_waits() -> None:
     for _ in range(100):
         assert pause.seconds_until_next(now=0) == 0
         pause.launched(now=0)
+
+
+def test_a_turn_that_is_not_taken_is_the_next_ones() -> None:
+    """Whose preparation failed launched nothing, and costs nobody the one launch in a while."""
+    pause = LaunchPause()
+    pause.refused(now=0)
+    pause.launched(now=FIRST_PAUSE_SECONDS)
+    assert pause.seconds_until_next(now=FIRST_PAUSE_SECONDS) == FIRST_PAUSE_SECONDS
+    pause.not_launched()
+    assert pause.seconds_until_next(now=FIRST_PAUSE_SECONDS) == 0

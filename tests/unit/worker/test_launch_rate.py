@@ -164,7 +164,7 @@ async def test_a_trial_under_way_goes_first() -> None:
     await settle()
     assert order == ["under way"]
     launches.share_among(1)
-    launches._give_back()  # as if an hour had passed
+    launches._give_back(launches._waiting)  # as if an hour had passed
     await settle(lambda: len(order) == 3)
     assert order == ["under way", "a", "b"]  # neither spent it, so one was enough for both
     async with asyncio.timeout(GENEROUS_SECONDS):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harbor_aws.worker.network_probe import PROBES, NetworkNotIsolatedError, confirm_no_network
+from harbor_aws.infra.errors import PermanentError
+from harbor_aws.worker.network_probe import PROBES, NetworkNotIsolatedError, NetworkUnclearError, confirm_no_network
 from harbor_aws.worker.network_report import objections, parse_report
+from harbor_aws.worker.network_script import network_script
 from harbor_aws.worker.network_targets import NetworkTargets, network_targets
 
 TARGETS = NetworkTargets(places=(("1.1.1.1", 443), ("169.254.169.254", 80), ("2001:db8::1", 443)), name="a.example")
@@ -40,6 +42,7 @@ def output(
         output(first="0 IO::Socket::INET: connect: No route to host No route to host"),
         output(first="1 nc: can't connect to remote host (1.1.1.1): Network is unreachable"),
         output(first="7 * Trying 1.1.1.1:443... * Network is unreachable after=0.000000"),
+        output(first="28 * Trying 1.1.1.1:443... * Failed to connect to 1.1.1.1: Timeout was reached after=0.000000"),
         output(metadata="1 trying connect: Connection refused"),  # of the link: the machine's own
         output(resolve="getent 137"),
         output(resolve="python3 0 trying gaierror(-3, 'Temporary failure in name resolution')"),
@@ -47,7 +50,12 @@ def output(
         output(resolve="bash 1 trying a.example: Name or service not known /dev/tcp/a.example/443: Invalid argument"),
         output(resolve="busybox_nc 1 trying nc: bad address 'a.example'"),
         output(resolve="curl 6 * Could not resolve host: a.example"),
+        output(resolve="curl 28 * Resolving timed out after 4000 milliseconds after=0.000000"),
+        *(output(resolve=f"{tool} 137 trying") for tool in ("python3", "perl", "bash", "busybox_nc", "nc")),
         output(ipv6=1, more="connect 2001:db8::1 443 137 trying"),
+        output(more="connect 2001:db8::1 443 0 trying Bad hostname '2001:db8::1'"),  # leads nowhere: no matter
+        output(more="connect 2001:db8::1 443 137"),
+        output(ipv6=1, more="connect 2001:db8::1 443 0 trying OSError(97, 'Address family not supported by protocol')"),
     ],
 )  # fmt: skip
 def test_confirmed(text: str) -> None:
@@ -74,9 +82,21 @@ def test_confirmed(text: str) -> None:
         (output(resolve="getent 0 192.0.2.1 a.example"), "it found an address of a.example"),
         (output(resolve="getent 127 getent: not found"), "whether it can resolve a.example is not clear"),
         (output(resolve="bash 1 trying connect: Connection refused"), "it found an address of a.example"),
-        (output(resolve="bash 137 trying"), "whether it can resolve a.example is not clear"),
+        (output(resolve="bash 137"), "whether it can resolve a.example is not clear"),
+        (output(resolve="curl 137"), "whether it can resolve a.example is not clear"),
+        (output(resolve="bash 137 trying has an address"), "it found an address of a.example"),
+        (
+            output(resolve="bash 1 trying has an address sh: a.example: Name or service not known"),
+            "it found an address",
+        ),
+        (output(resolve="curl 28 * Trying 192.0.2.7:443... Connection timed out"), "it found an address of a.example"),
+        (output(resolve="nc 1 trying nc: connect to a.example port 443 (tcp) timed out"), "it found an address"),
         (output(resolve=None), "nobody tried to resolve a.example"),
         (output(ipv6=1), "nobody tried [2001:db8::1]:443"),
+        (output(ipv6=1, more="connect 2001:db8::1 443 0 trying Bad hostname '2001:db8::1'"), "is not clear"),
+        (output(more="connect 2001:db8::1 443 0 trying reached"), "it reached [2001:db8::1]:443"),
+        (output(tool="late"), "interfaces (eth0), and its programs were too slow"),
+        (output(first="0 trying reached").removesuffix("done\n"), "it reached 1.1.1.1:443"),
         (output().replace("connect 1.1.1.1", "elsewhere"), "nobody tried 1.1.1.1:443"),
     ],
 )
@@ -97,13 +117,39 @@ class Pod:
         return self.outputs.pop(0)
 
 
-async def test_what_is_not_clear_is_tried_again() -> None:
-    """A pod that was too slow is asked once more; one that never answers clearly is not confirmed."""
-    await confirm_no_network(Pod(output(first="137"), output()).run, pod="p", targets=TARGETS)
-    never = Pod(*[output(first="137")] * (PROBES + 1))
-    with pytest.raises(NetworkNotIsolatedError, match=r"1\.1\.1\.1:443 is not clear"):
+@pytest.mark.parametrize(
+    "unclear",
+    [output(first="137"), output().removesuffix("done\n"), output(tool="late"), output(resolve="getent 127"), ""],
+)
+async def test_what_is_not_clear_is_tried_again(unclear: str) -> None:
+    """A pod that was too slow is asked once more; one that never says anything clear is one for another attempt."""
+    await confirm_no_network(Pod(unclear, output()).run, pod="p", targets=TARGETS)
+    never = Pod(*[unclear] * (PROBES + 1))
+    with pytest.raises(
+        NetworkUnclearError, match=r"not confirmed that pod p has none: .*Nothing of the task"
+    ) as caught:
         await confirm_no_network(never.run, pod="p", targets=TARGETS)
     assert len(never.outputs) == 1
+    assert not isinstance(caught.value, PermanentError)
+    assert (caught.value.pod, caught.value.reason) == ("p", "NetworkUnclear")
+
+
+@pytest.mark.parametrize(
+    "output_",
+    [
+        output(first="137", metadata="0 trying reached"),
+        output(first="0 trying reached").removesuffix("done\n"),  # its time was over, but it had seen enough
+        output(resolve="getent 0 192.0.2.1 a.example"),
+        output(tool="none"),
+    ],
+)
+async def test_what_another_attempt_cannot_mend(output_: str) -> None:
+    """An answer, however little else is clear, and an image with nothing to try with: once is enough, and for good."""
+    pod = Pod(output_, ALONE)
+    with pytest.raises(NetworkNotIsolatedError) as caught:
+        await confirm_no_network(pod.run, pod="p", targets=TARGETS)
+    assert isinstance(caught.value, PermanentError)
+    assert pod.outputs == [ALONE]
 
 
 async def test_contact_is_once_too_much() -> None:
@@ -123,3 +169,11 @@ def test_the_api_is_tried_but_on_fargate() -> None:
         assert (("10.0.0.1", 6443) in places) is tried
         assert ("169.254.169.254", 80) in places
     assert ("api.example", 443) in network_targets("namespace", api="https://api.example").places
+
+
+def test_ipv6_is_tried_where_it_leads_somewhere() -> None:
+    """Its places elsewhere wait for a route; those on the host and its link need none, and are always tried."""
+    hosts = ("192.0.2.1", "2001:db8::1", "::1", "fe80::1")
+    lines = network_script([(host, 443) for host in hosts], name="a.example").splitlines()
+    tried = [line for line in lines if '"connect ' in line]
+    assert [line.startswith('[ "$routed" = 0 ] || ') for line in tried] == [False, True, False, False]

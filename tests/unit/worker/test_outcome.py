@@ -18,9 +18,9 @@ from harbor_aws.infra.errors import (
 )
 from harbor_aws.worker.outcome import (
     AGENT_OUTCOMES,
-    CAPACITY_PATIENCE_SECONDS,
     FREE_DISRUPTIONS,
     LONGEST_WAIT_SECONDS,
+    MOST_REFUSALS,
     Charge,
     Commit,
     DeadLetter,
@@ -124,40 +124,39 @@ def test_the_two_budgets_are_apart() -> None:
     assert isinstance(decide(Facts(3, 3, 0, recorded=bad_exit), RetryConfig(max_retries=1)), Retry)
 
 
-@pytest.mark.parametrize(
-    ("waited", "delay"), [(0, 30), (120, 120), (600, 600), (3600, 900), (CAPACITY_PATIENCE_SECONDS - 1, 900)]
-)
-def test_a_trial_waits_for_capacity_at_nobodys_cost(waited: float, delay: float) -> None:
-    """As long again as it has waited, whatever its budget, and its first attempt is still its first afterwards."""
-    facts = Facts(9, 1, waits=8, failures=[NO_ROOM], waited_seconds=waited)
+@pytest.mark.parametrize(("refusals", "delay"), [(0, 30), (1, 60), (4, 480), (5, 900), (MOST_REFUSALS - 2, 900)])
+def test_a_trial_waits_for_capacity_at_nobodys_cost(refusals: int, delay: float) -> None:
+    """Twice as long each time, whatever its budget, and its first attempt is still its first afterwards."""
+    facts = Facts(9, 1, waits=8, failures=[NO_ROOM], refusals=refusals)
     assert decide(facts, RetryConfig()) == Retry(delay, "CapacityError", "no room", Charge.WAIT)
     assert decide(Facts(9, 3, waits=8, failures=[EXEC]), RetryConfig()) == Retry(5.0, "ExecError", str(EXEC))
 
 
 def test_waiting_for_capacity_has_an_end() -> None:
     """After a day it is a dead letter that says how long it waited, and what for."""
-    facts = Facts(99, 3, waits=98, failures=[NO_ROOM], waited_seconds=CAPACITY_PATIENCE_SECONDS)
+    facts = Facts(100, 3, waits=99, failures=[NO_ROOM], refusals=MOST_REFUSALS - 1)
     assert decide(facts, RetryConfig()) == DeadLetter(
-        "CapacityError", "The trial has waited 24 h for capacity, 98 times. no room"
+        "CapacityError", "The trial was refused 100 times, for about a day. no room"
     )
 
 
 def test_a_waiting_trial_costs_few_requests() -> None:
-    """A refused pod is waited for two minutes, then its trial waits: never more than seven times an hour."""
-    in_place, day = 120.0, CAPACITY_PATIENCE_SECONDS
+    """A refused pod is waited for two minutes, then its trial waits: ten tries in an hour at most, for about a day."""
+    in_place = 120.0
     for chance in (0.0, 1.0):
-        now, tries = in_place, [in_place]
-        while now < day:
-            now += wait_seconds(now, chance=chance) + in_place
-            tries.append(now)
-        assert max(sum(start <= each < start + 3600 for each in tries) for start in range(0, int(day), 600)) <= 7
-        assert len(tries) <= 24 * 5
+        tries = [0.0]
+        for refusals in range(MOST_REFUSALS):
+            tries.append(tries[-1] + in_place + wait_seconds(refusals, chance=chance))
+        hours = [sum(start <= each < start + 3600 for each in tries) for start in range(0, int(tries[-1]), 600)]
+        assert max(hours) <= 10
+        assert max(hours[12:]) <= 5
+        assert 20 * 3600 < tries[-1] < 30 * 3600
 
 
 def test_trials_that_were_refused_together_spread() -> None:
     """By a quarter, and never beyond SQS's longest delay."""
-    assert wait_seconds(10**6, chance=0) == LONGEST_WAIT_SECONDS
-    assert wait_seconds(10**6, chance=1) == 0.75 * LONGEST_WAIT_SECONDS
+    assert wait_seconds(99, chance=0) == LONGEST_WAIT_SECONDS
+    assert wait_seconds(99, chance=1) == 0.75 * LONGEST_WAIT_SECONDS
 
 
 @pytest.mark.parametrize(

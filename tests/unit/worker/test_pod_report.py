@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from harbor_aws.producer.dead_letters.pod_end import ContainerState, PodEvent
+from harbor_aws.worker.attempt import Attempt, current_attempt
 from harbor_aws.worker.pod_report import LAST_EVENTS, MESSAGE_CHARACTERS, last_events, pod_report
+from harbor_aws.worker.scrub.scrubber import Scrubber
 
 Json = dict[str, Any]
 
@@ -64,6 +67,21 @@ def test_the_last_events_are_kept_in_their_order() -> None:
     ]  # fmt: skip
     assert events[1].at == datetime(2026, 11, 22, 10, 1, tzinfo=UTC)
     assert events[0] == PodEvent(reason="Timeless")
+
+
+def test_no_part_of_a_secret_is_kept() -> None:
+    """Where a message is cut in the midst of one: it is taken out before."""
+    attempt = cast("Attempt", SimpleNamespace(scrubber=Scrubber({"KEY": "sk-0123456789"})))
+    text = "x" * (MESSAGE_CHARACTERS - 6) + "sk-0123456789"
+    token = current_attempt.set(attempt)
+    try:
+        events = last_events([{"message": text}])
+        report = pod_report("p", pod({"state": {"waiting": {"reason": "Error", "message": text}}}), events)
+    finally:
+        current_attempt.reset(token)
+    assert report.container is not None
+    for message in (events[0].message, report.message, report.container.message):
+        assert message == "x" * (MESSAGE_CHARACTERS - 6) + "[KEY]"
 
 
 def test_what_is_kept_is_bounded() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 from tests.unit.worker.fake_kubernetes import FakeKubernetes, exit_status, serve
 
 from harbor_aws.infra.fargate import FargateSize
+from harbor_aws.infra.labels import PREFIX
 from harbor_aws.producer.message import AttemptRecord, TrialMessage
 from harbor_aws.producer.state import Phase, TrialState
 from harbor_aws.producer.usage import Consumption, PodUsage
@@ -69,6 +71,7 @@ def test_a_pod_of_fargate() -> None:
         cpu_millis=2000,
         memory_mib=4096,
         storage_gib=30,
+        memory_limit_mib=3072 - 256,
         is_provisioned=True,
         created_at=START,
         scheduled_at=at(40),
@@ -77,6 +80,19 @@ def test_a_pod_of_fargate() -> None:
         peak_memory_mib=5,
         cpu_seconds=1.5,
     )
+
+
+def test_the_memory_that_a_container_may_use() -> None:
+    """What the task itself asks for, which may be less than its size leaves; an older version's pod does not say."""
+    pod = pod_manifest(replace(request(), memory_mib=2000))
+    usage = pod_usage(pod, made_at=START, gone_at=None)
+    assert usage is not None
+    assert (usage.memory_limit_mib, usage.container_memory_mib) == (2000, 2000)
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "2000Mi"
+    del pod["metadata"]["annotations"][f"{PREFIX}memory-mib"]
+    older = pod_usage(pod, made_at=START, gone_at=None)
+    assert older is not None
+    assert (older.memory_limit_mib, older.container_memory_mib) == (None, 3072 - 256)
 
 
 @pytest.mark.parametrize("capacity", [None, "", "lots", "1vCPU"])

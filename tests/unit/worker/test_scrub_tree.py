@@ -102,6 +102,21 @@ def test_pipes_are_left_alone(tmp_path: Path) -> None:
     assert scrub_tree(tmp_path, NEEDLES) == set()
 
 
+def test_a_directory_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is raised, rather than what is in it taken to be without secrets."""
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refused(path: bytes) -> object:
+        if path.endswith(b"closed"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(PermissionError):
+        scrub_tree(tmp_path, NEEDLES)
+
+
 def test_a_disk_that_is_full_leaves_no_scrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error is raised, so that nothing is uploaded, and what was half written is gone."""
 

@@ -24,23 +24,31 @@ VALUE = "sk-0123456789abcdef"
 
 
 class Vault:
-    """Has one secret."""
+    """Has one secret, and one that no variable can hold."""
 
     def read(self, reference: SecretReference) -> str:
+        if reference.secret == "team/nul":
+            return f"{VALUE}\0"
         if reference != SecretReference("team/models", "openai"):
             raise SecretUnavailableError(f"{reference.secret}: AccessDeniedException. To do: ask.")
         return VALUE
 
 
 def test_secrets_become_variables(tmp_path: Path) -> None:
-    """Of several directories the later wins, and both over the environment; settings are none of the secrets."""
-    for directory, name, value in (("a", "KEY", "first"), ("b", "KEY", VALUE), ("b", "HARBOR_AWS_SLOTS", "7")):
+    """Of several directories the later wins, and both over the environment; settings are none of the secrets.
+
+    Those of the last were given as secrets. Of the shell's, in the one before, their names have to tell.
+    """
+    for directory, name, value in (
+        ("a", "KEY", "first"), ("a", "PGPASSWORD", "postgres"), ("b", "KEY", VALUE), ("b", "HARBOR_AWS_SLOTS", "7")
+    ):  # fmt: skip
         (tmp_path / directory).mkdir(exist_ok=True)
         (tmp_path / directory / name).write_text(value)
-    directories = os.pathsep.join([str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "none")])
+    directories = os.pathsep.join([str(tmp_path / "none"), str(tmp_path / "a"), str(tmp_path / "b")])
     environ = {DIRECTORIES_VARIABLE: directories, "KEY": "the shell's"}
     assert load_secrets(environ) == {"KEY": VALUE}
-    assert environ == {DIRECTORIES_VARIABLE: directories, "KEY": VALUE, "HARBOR_AWS_SLOTS": "7"}
+    variables = {"KEY": VALUE, "PGPASSWORD": "postgres", "HARBOR_AWS_SLOTS": "7"}
+    assert environ == {DIRECTORIES_VARIABLE: directories, **variables}
     assert load_secrets({"KEY": VALUE}) == {}
 
 
@@ -53,13 +61,16 @@ def test_references_are_resolved() -> None:
 
 def test_references_that_cannot_be_resolved() -> None:
     """All of them are named, with the reason and what to do, and nothing is changed."""
-    environ = {"A": "secretsmanager:team/a", "B": "secretsmanager:team/b", "C": "secretsmanager:team/models#openai"}
+    environ = {"A": "secretsmanager:team/a", "B": "secretsmanager:team/b", "C": "secretsmanager:team/models#openai",
+               "D": "secretsmanager:team/nul"}  # fmt: skip
     before = dict(environ)
     with pytest.raises(UnreadableSecretsError) as refused:
         resolve_references(environ, Vault())
     assert "A refers to secretsmanager:team/a, which cannot be read: team/a: Access" in str(refused.value)
     assert "B refers to" in str(refused.value)
     assert "C refers to" not in str(refused.value)
+    assert "D refers to secretsmanager:team/nul, which holds a NUL" in str(refused.value)
+    assert VALUE not in str(refused.value)
     assert environ == before
 
 

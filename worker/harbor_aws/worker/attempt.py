@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from harbor_aws.worker.pod_usage import UsedPods
 from harbor_aws.worker.scrub.scrubber import Scrubber
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harbor_aws.infra.errors import HarborAwsError
     from harbor_aws.infra.settings import Settings
     from harbor_aws.infra.stack import Stack
@@ -49,7 +52,7 @@ class Attempt:
     outage_seconds: float = 0.0
     """The longest time for which nothing could be seen of a command in a pod, or in which the worker stood still."""
     scrubber: Scrubber = field(default_factory=Scrubber)
-    """Takes the process's secrets out of what is written of the attempt."""
+    """Takes the process's secrets, and the attempt's own, out of what is written of the attempt."""
     used: UsedPods = field(default_factory=UsedPods)
     """What its pods were billed at and used."""
     predecessor: TrialState | None = None
@@ -64,13 +67,23 @@ class Attempt:
         """What the trial has consumed by now."""
         return self.consumed_before + self.used.consumption()
 
+    async def learn(self, secrets: Mapping[str, str]) -> None:
+        """Know these, values by name, as the attempt's own: those of other trials do not depend on them."""
+        if secrets:
+            self.scrubber = await asyncio.to_thread(self.scrubber.with_more, secrets)
+
     async def note_cancelled(self, _event: object) -> None:
         """A hook of Harbor's."""
         self.is_cancelled = True
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the pod that it is about is not its first one, so that something was done before."""
+        return len(self.pod_names) > 1
 
     def note_outage(self, seconds: float) -> None:
         self.outage_seconds = max(self.outage_seconds, seconds)
 
 
 current_attempt: ContextVar[Attempt | None] = ContextVar("harbor_aws_attempt", default=None)
-"""Set by the worker around a trial; unset when Harbor itself runs the environment (``harbor run -e …``)."""
+"""Set by the worker in the task of a delivery; unset when Harbor itself runs the environment (``harbor run -e …``)."""

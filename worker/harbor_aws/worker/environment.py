@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import shlex
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, override
 
@@ -43,11 +44,16 @@ from harbor_aws.worker.dockerfile import final_user
 from harbor_aws.worker.exec.command import ShellMissingError, run_command
 from harbor_aws.worker.exec.command_script import Command
 from harbor_aws.worker.isolation import isolation_for
-from harbor_aws.worker.network_probe import PROBE_SECONDS, NetworkNotIsolatedError, confirm_no_network
+from harbor_aws.worker.network_probe import (
+    PROBE_SECONDS,
+    NetworkNotIsolatedError,
+    NetworkUnclearError,
+    confirm_no_network,
+)
 from harbor_aws.worker.network_targets import network_targets
 from harbor_aws.worker.pod_security import ROOT, restricted_user, user_within
 from harbor_aws.worker.pod_spec import PodOwner, PodRequest
-from harbor_aws.worker.pods import not_started
+from harbor_aws.worker.pods import CAPACITY_PATIENCE_SECONDS, not_started
 from harbor_aws.worker.transfer.compression import Compression
 from harbor_aws.worker.transfer.download import download_directory, download_file
 from harbor_aws.worker.transfer.upload import upload_directory, upload_file
@@ -136,8 +142,8 @@ class FargateEnvironment(BaseEnvironment):
         """Make the pod, and wait until commands run in it.
 
         Raises:
-        PodStartError: it does not start.
-            NetworkNotIsolatedError: it is to have no network, and it is not confirmed that it has none.
+            PodStartError: it does not start.
+            NetworkNotIsolatedError: it is to have no network, and has one, or nothing to confirm by that it has none.
             PermanentError: the image cannot be built, or the cluster refuses the pod.
             AccessRefusedError: the cluster refuses to let this worker make a pod.
             TransientError: the cluster does not answer, or its quota is used up.
@@ -333,7 +339,7 @@ class FargateEnvironment(BaseEnvironment):
                 pod,
                 timeout_seconds=attempt.settings.pod_start_timeout_seconds,
                 # what a trial under way has done would be lost if it went to wait in the queue
-                **({} if len(attempt.pod_names) == 1 else {"capacity_patience_seconds": float("inf")}),
+                capacity_patience_seconds=inf if attempt.has_begun else CAPACITY_PATIENCE_SECONDS,
             )
         except InfrastructureError as error:
             self._start_failure = error
@@ -393,7 +399,7 @@ class FargateEnvironment(BaseEnvironment):
             await confirm_no_network(run, pod=pod.name, targets=network_targets(self._isolation, api=self._cluster.url))
         except ShellMissingError as error:
             raise PodStartError(str(error), pod=pod.name, reason="NoShell") from error
-        except NetworkNotIsolatedError as error:
+        except (NetworkNotIsolatedError, NetworkUnclearError) as error:
             self._start_failure = error  # nobody is to run anything in it
             raise
 

@@ -12,7 +12,6 @@ from harbor_aws.worker.outcome import Facts, Outcome, Recorded, decide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from harbor.models.trial.result import StepResult, TimingInfo, TrialResult
 
@@ -58,9 +57,7 @@ def _timed_out_after(part: TrialResult | StepResult) -> float | None:
     return (timing.finished_at - timing.started_at).total_seconds()
 
 
-def judge(
-    message: TrialMessage, attempt: Attempt, result: TrialResult | None, *, now: datetime, chance: float = 0.0
-) -> Outcome:
+def judge(message: TrialMessage, attempt: Attempt, result: TrialResult | None, *, chance: float = 0.0) -> Outcome:
     """The ending of an attempt.
 
     Args:
@@ -78,8 +75,8 @@ def judge(
             agent_retries=message.agent_retries,
             waits=message.waits,
             disruptions=message.disruptions,
-            waited_seconds=(now - waiting_since(message, attempt)).total_seconds(),
-            has_begun=len(attempt.pod_names) > 1,
+            refusals=message.refusals,
+            has_begun=attempt.has_begun,
             earlier_causes=[record.cause for record in message.history if record.replay == message.replay],
             chance=chance,
             failures=attempt.failures,
@@ -87,11 +84,6 @@ def judge(
         ),
         retry,
     )
-
-
-def waiting_since(message: TrialMessage, attempt: Attempt) -> datetime:
-    """Since when the trial has waited, if this attempt has found no room for it. No message makes that the future."""
-    return min(message.waiting_since or attempt.began_at, attempt.began_at)
 
 
 def _recorded(result: TrialResult) -> Iterator[Recorded]:

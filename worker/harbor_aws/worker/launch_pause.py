@@ -27,6 +27,7 @@ class LaunchPause:
         self._pause = 0.0
         self._grew_at = float("-inf")
         self._next_at = float("-inf")
+        self._next_at_before = float("-inf")
 
     @property
     def seconds(self) -> float:
@@ -49,9 +50,14 @@ class LaunchPause:
         self._next_at = min(self._next_at, since + self._pause)
 
     def launched(self, *, now: float) -> None:
-        """A pod is launched now."""
+        """A pod is to be launched now."""
+        self._next_at_before = self._next_at
         if self._pause:
             self._next_at = max(self._next_at, now + self._pause)
+
+    def not_launched(self) -> None:
+        """The last pod that was to be launched was not, so another one may be."""
+        self._next_at = min(self._next_at, self._next_at_before)
 
     def seconds_until_next(self, *, now: float) -> float:
         """How long until one may be launched."""

@@ -127,7 +127,7 @@ class Launches:
 
     def _say_pause(self) -> None:
         logger.warning(
-            "Pods find no room, or their images no more pulls: one in %.0f s is launched until they do.",
+            "Pods find no room: one in %.0f s is launched until they do.",
             self._pause.seconds,
             extra={"action": "pause_launches"},
         )
@@ -153,7 +153,7 @@ class Launches:
             yield turn
         finally:
             if not turn.is_spent:
-                self._give_back()
+                self._give_back(self._waiting)
 
     async def spend(self, turn: Turn | None) -> None:
         """Launch with this turn; without one that is unspent, wait for another before all who only reserve.
@@ -179,7 +179,7 @@ class Launches:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():  # it came at the same moment
-                self._give_back()
+                self._give_back(line)
             raise
 
     def _serve(self) -> None:
@@ -216,10 +216,12 @@ class Launches:
                 return line[0]
         return None
 
-    def _give_back(self) -> None:
+    def _give_back(self, line: deque[asyncio.Future[None]]) -> None:
         if self._bucket:
             self._bucket.give_back(now=_now())
-            self._serve()
+        if line is self._waiting:
+            self._pause.not_launched()
+        self._serve()
 
 
 def _now() -> float:

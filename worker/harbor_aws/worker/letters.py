@@ -15,8 +15,8 @@ from harbor_aws.producer.dead_letters.letter import NO_LOGS, LetterDetails
 from harbor_aws.producer.dead_letters.pod_end import PodEnd
 from harbor_aws.producer.history import encode_fitting, with_attempt
 from harbor_aws.producer.message import AttemptRecord
-from harbor_aws.worker.evidence import waiting_since
 from harbor_aws.worker.outcome import Charge
+from harbor_aws.worker.scrub.records import scrubbed_record
 
 if TYPE_CHECKING:
     from harbor_aws.infra.queues import Queue
@@ -39,7 +39,7 @@ async def send_next_attempt(queue: Queue, delivery: Delivery, attempt: Attempt, 
             "attempt": message.attempt + 1,
             "agent_retries": message.agent_retries + (decision.charge is Charge.AGENT),
             "waits": message.waits + (decision.charge is Charge.WAIT),
-            "waiting_since": waiting_since(message, attempt) if decision.charge is Charge.WAIT else None,
+            "refusals": message.refusals + 1 if decision.charge is Charge.WAIT else 0,
             "disruptions": message.disruptions + (decision.charge is Charge.DISRUPTION),
             "history": with_attempt(message.history, _record(delivery, attempt, decision)),
         }
@@ -74,7 +74,8 @@ async def send_dead_letter(
         "logs": logs or NO_LOGS,
         "at": datetime.now(UTC).isoformat(),
         "details": json.dumps(
-            attempt.scrubber.data(details.model_dump(mode="json", exclude_none=True)), ensure_ascii=False
+            scrubbed_record(details.model_dump(mode="json", exclude_none=True), details, attempt.scrubber),
+            ensure_ascii=False,
         ),
     }
     await asyncio.to_thread(dead_letters.send, [OutgoingMessage(delivery.body, attributes)])

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
+
+from harbor_aws.worker.network_address import is_address, is_near, needs_ipv6_route
+from harbor_aws.worker.network_script import HAS_ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,14 +24,20 @@ _KILLED = 137
 _NOT_FOUND = 2
 """What ``getent`` ends with for a name that it does not find, and for nothing else."""
 
+_NO_TOOL = "none"
+_LATE_TOOL = "late"
+
 _UNRESOLVED = (
     "not known", "name resolution", "resolve host", "bad address", "bad hostname", "gaierror", "getaddrinfo",
-    "lookup fail", "no address",
+    "lookup fail", "no address", "resolving timed out", "lookup timed out",
 )  # fmt: skip
 """What programs print for a name that has no address: glibc's, musl's and their own words for it."""
 
-_UNREACHABLE = ("unreachable", "no route", "network is down", "not permitted", "permission denied", "cannot assign")
-"""What the kernel says of a place that it does not even send to."""
+_UNREACHABLE = (
+    "unreachable", "no route", "network is down", "not permitted", "permission denied", "cannot assign",
+    "address family not supported",
+)  # fmt: skip
+"""What the kernel says of a place that it does not even send to; the last, one without IPv6 (``ipv6.disable=1``)."""
 
 
 class Outcome(StrEnum):
@@ -58,7 +66,7 @@ class Attempt:
     def has_contact(self) -> bool:
         """Whether anything answered. A refusal counts, but that of the link, for there it is the machine's own."""
         return self.outcome is Outcome.REACHED or (
-            self.outcome is Outcome.REFUSED and not (_is_address(self.host) and _is_near(self.host))
+            self.outcome is Outcome.REFUSED and not (is_address(self.host) and is_near(self.host))
         )
 
 
@@ -72,6 +80,8 @@ class NetworkReport:
     listening: int = 0
     """TCP sockets on which somebody listens."""
     tool: str | None = None
+    is_tool_late: bool = False
+    """Whether there is no tool as yet, for the time of one was over before it showed whether it can."""
     attempts: tuple[Attempt, ...] = ()
     resolution: Literal["resolved", "unresolved", "unclear"] | None = None
     """``None``: nobody could try."""
@@ -87,6 +97,11 @@ class NetworkReport:
     def is_alone(self) -> bool:
         """Whether there is nothing to leave by: a loopback interface, and nobody on it."""
         return self.interfaces == ("lo",) and self.listening == 0
+
+    @property
+    def is_final(self) -> bool:
+        """Whether another look cannot confirm it: something answered, or the image has nothing to try with."""
+        return self.has_contact or (self.is_whole and self.tool is None and not self.is_tool_late)
 
 
 def parse_report(text: str) -> NetworkReport:
@@ -108,7 +123,8 @@ def parse_report(text: str) -> NetworkReport:
         interfaces=tuple(seen.get("interfaces", "unknown").split()),
         routed_ipv6=_number(seen.get("ipv6")),
         listening=_number(seen.get("listening")),
-        tool=None if seen.get("tool", "none") == "none" else seen["tool"],
+        tool=None if (tool := seen.get("tool", _NO_TOOL)) in (_NO_TOOL, _LATE_TOOL) else tool,
+        is_tool_late=tool == _LATE_TOOL,
         attempts=tuple(sorted(attempts, key=lambda each: (each.host, each.port))),
         resolution=resolution,
         is_whole="done" in seen,
@@ -117,24 +133,31 @@ def parse_report(text: str) -> NetworkReport:
 
 def objections(report: NetworkReport, targets: NetworkTargets) -> list[str]:
     """Why it is not confirmed that the pod has no network; empty if it is."""
+    found = [_contact(each) for each in report.attempts if each.has_contact]
     if not report.is_whole:
-        return ["the probe did not come to its end in the pod"]
+        return [*found, "the probe did not come to its end in the pod"]
     if report.is_alone:
         return []
+    if report.is_tool_late:
+        return [f"it has {_interfaces(report)}, and its programs were too slow to try them"]
     if report.tool is None:
         return [
             f"it has {_interfaces(report)}, and its image has nothing to try them with: Python, Perl, bash, nc or curl"
         ]
-    found = [_contact(each) for each in report.attempts if each.has_contact]
     found += [
         f"what came of reaching {_place(each.host, each.port)} is not clear: {each.said[:200]!r}"
         for each in report.attempts
-        if each.outcome is Outcome.UNCLEAR
+        if each.outcome is Outcome.UNCLEAR and _is_wanted(each.host, report)
     ]
     tried = {(each.host, each.port) for each in report.attempts}
-    wanted = [place for place in targets.places if report.routed_ipv6 or not _is_ipv6(place[0])]
+    wanted = [place for place in targets.places if _is_wanted(place[0], report)]
     found += [f"nobody tried {_place(*place)}" for place in wanted if place not in tried]
     return found + _name_objections(report, targets.name)
+
+
+def _is_wanted(host: str, report: NetworkReport) -> bool:
+    """Where IPv6 leads nowhere its places need not be tried; who answers there all the same has been reached."""
+    return report.routed_ipv6 > 0 or not needs_ipv6_route(host)
 
 
 def _name_objections(report: NetworkReport, name: str) -> list[str]:
@@ -151,14 +174,14 @@ def _name_objections(report: NetworkReport, name: str) -> list[str]:
 
 def _attempt(host: str, port: int, code: int, said: str) -> Attempt:
     outcome = _outcome(code, said)
-    if outcome is Outcome.UNRESOLVED and _is_address(host):  # the program does not know such addresses
+    if outcome is Outcome.UNRESOLVED and is_address(host):  # the program does not know such addresses
         outcome = Outcome.UNCLEAR
     return Attempt(host, port, outcome, said)
 
 
 def _outcome(code: int, said: str) -> Outcome:
     """A name that is not resolved comes first: what became of asking the name server may be printed beside it."""
-    text = said.lower()
+    text = said.lower().replace("timeout was reached", "timed out")  # curl's words
     if "reached" in text or _is_curls_contact(text):
         return Outcome.REACHED
     if any(word in text for word in _UNRESOLVED):
@@ -179,12 +202,15 @@ def _is_curls_contact(text: str) -> bool:
 
 
 def _resolution(tool: str, code: int, said: str) -> Literal["resolved", "unresolved", "unclear"]:
+    """What came of asking for a name. One that is still waiting, and has no address yet, has no answer."""
     if tool == "getent":
         return "resolved" if code == 0 else "unresolved" if code in (_NOT_FOUND, _KILLED) else "unclear"
+    if HAS_ADDRESS in said or (tool == "curl" and "trying" in said.lower()):  # curl says so of an address alone
+        return "resolved"
     outcome = _outcome(code, said)
-    if outcome is Outcome.UNRESOLVED:
+    if outcome is Outcome.UNRESOLVED or (outcome is Outcome.SILENT and code == _KILLED):
         return "unresolved"
-    return "unclear" if outcome in (Outcome.SILENT, Outcome.UNCLEAR) else "resolved"
+    return "unclear" if outcome is Outcome.UNCLEAR else "resolved"
 
 
 def _contact(attempt: Attempt) -> str:
@@ -203,23 +229,6 @@ def _place(host: str, port: int) -> str:
 
 def _number(text: str | None) -> int:
     return int(text) if text and text.isdigit() else 0
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_near(host: str) -> bool:
-    address = ip_address(host)
-    return address.is_link_local or address.is_loopback
-
-
-def _is_ipv6(host: str) -> bool:
-    return ":" in host
 
 
 def described(reasons: Sequence[str], *, most: int = 5) -> str:

@@ -25,14 +25,15 @@ LONGEST_BACKOFF_SECONDS = 300.0
 
 FIRST_WAIT_SECONDS = 30.0
 LONGEST_WAIT_SECONDS = 900.0
-"""Of a trial that waits for capacity: as long again as it has waited, up to SQS's longest delay of a message.
+"""Of a trial that waits for capacity: twice as long each time, up to SQS's longest delay of a message.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
 
 WAIT_SPREAD = 0.25
 """Waits are shorter by up to so much of them, so that trials that were refused together do not come back together."""
 
-CAPACITY_PATIENCE_SECONDS = 24 * 3600.0
-"""How long a trial waits for capacity, from its first refusal until a pod of it runs, before it is a dead letter."""
+MOST_REFUSALS = 100
+"""After so many one after the other a trial that waits for capacity is a dead letter: about a day. They are counted
+because clocks of workers differ, and a trial's refusals are seen by many of them."""
 
 FREE_DISRUPTIONS = 5
 """Pods of a trial that may be evicted, or be given no node, before each further one costs an attempt. Fargate patches
@@ -75,7 +76,7 @@ class Charge(Enum):
     AGENT = auto()
     """One of ``--max-retries``."""
     WAIT = auto()
-    """Nobody: there was no room for the trial, which had not begun. Bounded by :data:`CAPACITY_PATIENCE_SECONDS`."""
+    """Nobody: there was no room for the trial, which had not begun. Bounded by :data:`MOST_REFUSALS`."""
     DISRUPTION = auto()
     """Nobody, so far: one of :data:`FREE_DISRUPTIONS`."""
 
@@ -131,10 +132,10 @@ class Facts:
     """How many of them found no room."""
     disruptions: int = 0
     """How many of them were nobody's fault otherwise, and cost nothing."""
-    waited_seconds: float = 0.0
-    """Since the trial was first refused for want of room; 0 if that is only now, or a pod of it has run since."""
+    refusals: int = 0
+    """How many of the last ones, one after the other, found no room."""
     has_begun: bool = False
-    """Whether a pod of this attempt ran, so that another attempt does again what was done."""
+    """Whether this attempt has come to a further pod, so that another attempt does again what was done."""
     earlier_causes: Sequence[str] = ()
     """What ended the attempts before, as far as that is known."""
     chance: float = 0.0
@@ -179,9 +180,9 @@ def backoff_seconds(attempt: int) -> float:
     return min(FIRST_BACKOFF_SECONDS * 2.0 ** (attempt - 1), LONGEST_BACKOFF_SECONDS)
 
 
-def wait_seconds(waited_seconds: float, *, chance: float) -> float:
-    """How long a trial waits in the queue that has waited so long for capacity."""
-    longest = min(max(FIRST_WAIT_SECONDS, waited_seconds), LONGEST_WAIT_SECONDS)
+def wait_seconds(refusals: int, *, chance: float) -> float:
+    """How long a trial waits in the queue that was refused for want of room so often before."""
+    longest = min(FIRST_WAIT_SECONDS * 2.0 ** min(refusals, MOST_REFUSALS), LONGEST_WAIT_SECONDS)
     return longest * (1 - WAIT_SPREAD * chance)
 
 
@@ -209,10 +210,9 @@ def _decisive(failures: Sequence[Exception]) -> Exception:
 
 
 def _after_refusal(facts: Facts, cause: str, reason: str) -> Outcome:
-    if facts.waited_seconds >= CAPACITY_PATIENCE_SECONDS:
-        hours = facts.waited_seconds / 3600
-        return DeadLetter(cause, f"The trial has waited {hours:.0f} h for capacity, {facts.waits} times. {reason}")
-    return Retry(wait_seconds(facts.waited_seconds, chance=facts.chance), cause, reason, Charge.WAIT)
+    if facts.refusals + 1 >= MOST_REFUSALS:
+        return DeadLetter(cause, f"The trial was refused {facts.refusals + 1} times, for about a day. {reason}")
+    return Retry(wait_seconds(facts.refusals, chance=facts.chance), cause, reason, Charge.WAIT)
 
 
 def _is_nobodys(failure: Exception) -> bool:

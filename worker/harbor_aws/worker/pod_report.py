@@ -1,4 +1,7 @@
-"""What a pod's object and its events tell of it, for an error's text and for a dead letter. Pure."""
+"""What a pod's object and its events tell of it, for an error's text and for a dead letter.
+
+Pure, but for the secrets of the attempt whose pod it is: they are taken out here, for half of one is not found later.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from harbor_aws.producer.dead_letters.pod_end import ContainerState, PodEnd, PodEvent
+from harbor_aws.worker.attempt import current_attempt
 from harbor_aws.worker.pod_status import Reason, end_of, last_container_state, waiting_reason
 
 if TYPE_CHECKING:
@@ -41,7 +45,7 @@ def pod_report(name: str, pod: Json, events: Sequence[PodEvent]) -> PodEnd:
     """
     end = end_of(pod)
     known = end.reason if end else waiting_reason(pod) or Reason(pod.get("status", {}).get("phase") or "Unknown")
-    reason = known._replace(message=known.message[:MESSAGE_CHARACTERS])
+    reason = known._replace(message=_cut(known.message))
     return PodEnd(
         name=name,
         reason=reason.word,
@@ -59,7 +63,7 @@ def _container(state: Json) -> ContainerState | None:
             return ContainerState(
                 state=word,
                 reason=details.get("reason"),
-                message=(details.get("message") or "")[:MESSAGE_CHARACTERS] or None,
+                message=_cut(details.get("message") or "") or None,
                 exit_code=details.get("exitCode"),
             )
     return None
@@ -71,10 +75,15 @@ def _event(item: Json) -> PodEvent:
     times = (series.get("lastObservedTime"), item.get("lastTimestamp"), item.get("eventTime"))
     return PodEvent(
         reason=item.get("reason") or "Unknown",
-        message=(item.get("message") or "")[:MESSAGE_CHARACTERS],
+        message=_cut(item.get("message") or ""),
         count=series.get("count") or item.get("count") or 1,
         at=next((_time(time) for time in (*times, item.get("firstTimestamp")) if time), None),
     )
+
+
+def _cut(message: str) -> str:
+    attempt = current_attempt.get()
+    return (attempt.scrubber.text(message) if attempt else message)[:MESSAGE_CHARACTERS]
 
 
 def _time(text: str) -> datetime | None:

@@ -23,7 +23,7 @@ from harbor_aws.infra.labels import (
 from harbor_aws.worker.exec.stream import CONTAINER
 from harbor_aws.worker.pod_security import ROOT, container_security, pod_security
 
-_SIZE_ANNOTATION = f"{PREFIX}size"
+_SIZE_ANNOTATION, _MEMORY_ANNOTATION = f"{PREFIX}size", f"{PREFIX}memory-mib"
 _SIZE = re.compile(r"([0-9]{1,9})m ([0-9]{1,9})Mi ([0-9]{1,9})Gi")
 
 GRACE_SECONDS = 2
@@ -117,6 +117,7 @@ def pod_manifest(request: PodRequest) -> dict[str, Any]:
                 **{PREFIX + key: value for key, value in names.items()},
                 f"{PREFIX}session": owner.session,
                 _SIZE_ANNOTATION: _size_text(request.size),
+                _MEMORY_ANNOTATION: str(_memory_mib(request)),
             },
         },
         "spec": {
@@ -147,6 +148,16 @@ def asked_size(pod: dict[str, Any]) -> FargateSize | None:
     return FargateSize(int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
+def memory_limit_mib(pod: dict[str, Any]) -> int | None:
+    """Memory that such a pod's container may use; ``None`` if an older version made it."""
+    text = (pod["metadata"].get("annotations") or {}).get(_MEMORY_ANNOTATION, "")
+    return int(text) if text.isdecimal() else None
+
+
+def _memory_mib(request: PodRequest) -> int:
+    return request.size.container_memory_mib if request.memory_mib is None else request.memory_mib
+
+
 def _size_text(size: FargateSize) -> str:
     return f"{size.cpu_millis}m {size.memory_mib}Mi {size.storage_gib}Gi"
 
@@ -154,9 +165,8 @@ def _size_text(size: FargateSize) -> str:
 def _resources(request: PodRequest) -> dict[str, str]:
     """Requests, which are the limits too: Fargate knows no other kind, and a benchmark is comparable only so."""
     millis = request.size.cpu_millis if request.cpus is None else cpu_millis(request.cpus)
-    memory_mib = request.size.container_memory_mib if request.memory_mib is None else request.memory_mib
     cpu = f"{millis}m" if millis % 1000 else str(millis // 1000)
-    resources = {"cpu": cpu, "memory": f"{memory_mib}Mi"}
+    resources = {"cpu": cpu, "memory": f"{_memory_mib(request)}Mi"}
     if request.storage_mib is not None:
         resources["ephemeral-storage"] = f"{request.storage_mib}Mi"
     return resources

@@ -10,7 +10,7 @@ from harbor_aws.infra.capacity_provisioned import ANNOTATION, parse_capacity
 from harbor_aws.infra.labels import PREFIX
 from harbor_aws.producer.usage import Consumption, PodUsage, consumption, total
 from harbor_aws.worker.peak_use import PeakUse, peak_use
-from harbor_aws.worker.pod_spec import asked_size
+from harbor_aws.worker.pod_spec import asked_size, memory_limit_mib
 from harbor_aws.worker.pod_status import is_running, last_container_state
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def pod_usage(
         cpu_millis=billed.cpu_millis,
         memory_mib=billed.memory_mib,
         storage_gib=billed.storage_gib,
+        memory_limit_mib=memory_limit_mib(pod),
         is_provisioned=provisioned is not None,
         created_at=created_at,
         scheduled_at=_scheduled_at(pod),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from harbor_aws.infra.cluster import Cluster, ObjectConflictError, ObjectNotFoundError, QuotaExceededError
-from harbor_aws.infra.errors import CapacityError, InfrastructureError, PodError, TransientError
+from harbor_aws.infra.errors import CapacityError, InfrastructureError, PodError, PullRateError, TransientError
 from harbor_aws.infra.labels import PREFIX
 from harbor_aws.worker.image_builds import ImageBuilds
 from harbor_aws.worker.launch_rate import Launches
@@ -268,7 +268,7 @@ class PodKeeper:
     async def _not_started(self, pod: Pod, *, after_seconds: float) -> PodError:
         await self._ask_for_events(pod)
         error = not_started(pod, after_seconds=after_seconds)
-        if isinstance(error, CapacityError):
+        if isinstance(error, CapacityError) and not isinstance(error, PullRateError):  # that is one registry's alone
             self.launches.given_up(launched_at=pod.launched_at)
             if after_seconds < SLOW_START_SECONDS:
                 _speak_of_slow_start(pod, after_seconds)

@@ -17,6 +17,7 @@ from harbor_aws.infra.queues import Queue
 from harbor_aws.infra.secrets.manager import SecretsManager
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import load_stack
+from harbor_aws.worker.attempt import current_attempt
 from harbor_aws.worker.bundles import BundleCache
 from harbor_aws.worker.launch_rate import Launches
 from harbor_aws.worker.pods import PodKeeper
@@ -44,7 +45,7 @@ def main() -> int:
     """Run until told to stop; the exit code."""
     _log_to_stderr()
     scrubber = Scrubber()
-    scrub_logs(scrubber)
+    scrub_logs(lambda: attempt.scrubber if (attempt := current_attempt.get()) else scrubber)
     signal.signal(signal.SIGTERM, _end_at_once)
     try:
         secrets = load_secrets(os.environ)

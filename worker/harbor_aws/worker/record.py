@@ -13,7 +13,7 @@ from harbor_aws.infra.errors import HarborAwsError, TransientError
 from harbor_aws.infra.layout import attempt_key, replay_key, result_key, state_key
 from harbor_aws.producer.bundle import pack_directory
 from harbor_aws.producer.state import CommittedResult, Phase, ReplayMarker, TrialState
-from harbor_aws.worker.scrub.tree import scrub_tree
+from harbor_aws.worker.scrub.records import scrub_trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,7 +132,7 @@ class Recorder:
     def _pack(self, trial_directory: Path, archive: Path) -> bool:
         if not trial_directory.is_dir():
             return False
-        if found := scrub_tree(trial_directory, self._attempt.scrubber.needles):
+        if found := scrub_trial(trial_directory, self._attempt.scrubber):
             names = ", ".join(sorted(found))
             logger.warning("What trial %s left held secrets, which were taken out: %s", self._attempt.trial, names)
         pack_directory(trial_directory, archive)

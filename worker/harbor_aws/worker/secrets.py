@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 from harbor_aws.infra.errors import UsageError
 from harbor_aws.infra.secrets.files import read_secrets
 from harbor_aws.infra.secrets.manager import SecretUnavailableError
-from harbor_aws.infra.secrets.names import DIRECTORIES_VARIABLE
+from harbor_aws.infra.secrets.names import DIRECTORIES_VARIABLE, is_setting
 from harbor_aws.infra.secrets.reference import SecretReference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
-
-_SETTINGS = "HARBOR_AWS_"
-"""What begins so is a setting: it may be among the secrets, and hides nothing."""
 
 
 class UnreadableSecretsError(UsageError):
@@ -30,17 +27,19 @@ class Reader(Protocol):
 
 
 def load_secrets(environ: MutableMapping[str, str]) -> dict[str, str]:
-    """Put the secrets of the worker's directories into its environment, where they win; which those are.
+    """Put the secrets of the worker's directories into its environment, where they win.
+
+    Returns:
+        Those that were given as secrets, which are in the last directory: of others their names must tell.
 
     Raises:
         UsageError: one cannot be read.
     """
-    loaded: dict[str, str] = {}
+    given: dict[str, str] = {}
     for directory in environ.get(DIRECTORIES_VARIABLE, "").split(os.pathsep):
-        if directory:
-            loaded |= read_secrets(Path(directory))
-    environ.update(loaded)
-    return {name: value for name, value in loaded.items() if not name.startswith(_SETTINGS)}
+        given = read_secrets(Path(directory)) if directory else {}
+        environ.update(given)
+    return {name: value for name, value in given.items() if not is_setting(name)}
 
 
 def resolve_references(environ: MutableMapping[str, str], reader: Reader) -> dict[str, str]:
@@ -55,6 +54,9 @@ def resolve_references(environ: MutableMapping[str, str], reader: Reader) -> dic
             resolved[name] = reader.read(reference)
         except SecretUnavailableError as error:
             troubles.append(f"{name} refers to {reference}, which cannot be read: {error}")
+        else:
+            if "\0" in resolved[name]:
+                troubles.append(f"{name} refers to {reference}, which holds a NUL: no variable can.")
     if troubles:
         raise UnreadableSecretsError("\n".join(["The worker does not begin without its secrets.", *troubles]))
     environ.update(resolved)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import random
 import shutil
 import tempfile
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from harbor.models.trial.result import TrialResult
 from harbor.trial.hooks import TrialEvent
 
 from harbor_aws.infra.cluster import AccessRefusedError
@@ -32,11 +29,13 @@ from harbor_aws.worker.overtaken import is_overtaken, is_second_replay
 from harbor_aws.worker.pod_usage import consumed_before, predecessor
 from harbor_aws.worker.record import Recorder
 from harbor_aws.worker.scrub.known import referred_to
+from harbor_aws.worker.scrub.records import scrubbed_result
 from harbor_aws.worker.scrub.scrubber import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable
 
+    from harbor.models.trial.result import TrialResult
     from harbor.trial.hooks import HookCallback
 
     from harbor_aws.infra.objects import ObjectStore
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from harbor_aws.producer.message import TrialMessage
     from harbor_aws.worker.bundles import BundleCache
     from harbor_aws.worker.delivery import Delivery
-    from harbor_aws.worker.outcome import Outcome
     from harbor_aws.worker.pods import PodKeeper
     from harbor_aws.worker.stalls import Stalls
 
@@ -104,6 +102,7 @@ class TrialRunner:
     async def __call__(self, delivery: Delivery) -> None:
         """Run the trial to one of its endings; see :class:`~harbor_aws.worker.delivery.TrialHandler`."""
         attempt = self._attempt(delivery.message)
+        current_attempt.set(attempt)  # for good: a delivery has a task of its own
         try:
             await self._admission.check(delivery.message)
         except NotAdmittedError as error:
@@ -199,22 +198,17 @@ class TrialRunner:
     async def _run_with_harbor(
         self, message: TrialMessage, attempt: Attempt, record: Recorder, *, directory: Path
     ) -> TrialResult:
-        token = current_attempt.set(attempt)
-        try:
-            async with self._bundles.unpacked(message.bundle, name=task_name(message)) as task_directory:
-                trial = await make_trial(message, task_directory=task_directory, trials_directory=directory)
-                configured = [message.trial_config, trial.task.config.model_dump(mode="json")]
-                self._scrubber.learn(referred_to(configured, os.environ))
-                for event, phase in _PHASES.items():
-                    trial.add_hook(event, _reporting(record, phase))
-                trial.add_hook(TrialEvent.CANCEL, attempt.note_cancelled)
-                async with self._pods.launches.reserved() as attempt.turn:
-                    await trial.run()
-                # What Harbor wrote is what it scrubbed secrets from; what it returns is not.
-                text = await asyncio.to_thread(trial.paths.result_path.read_bytes)
-                return TrialResult.model_validate(self._scrubber.data(json.loads(text)))
-        finally:
-            current_attempt.reset(token)
+        await attempt.learn(referred_to(message.trial_config, os.environ))
+        async with self._bundles.unpacked(message.bundle, name=task_name(message)) as task_directory:
+            trial = await make_trial(message, task_directory=task_directory, trials_directory=directory)
+            await attempt.learn(referred_to(trial.task.config.model_dump(mode="json"), os.environ))
+            for event, phase in _PHASES.items():
+                trial.add_hook(event, _reporting(record, phase))
+            trial.add_hook(TrialEvent.CANCEL, attempt.note_cancelled)
+            async with self._pods.launches.reserved() as attempt.turn:
+                await trial.run()
+            # What Harbor wrote is what it scrubbed secrets from; what it returns is not.
+            return await asyncio.to_thread(scrubbed_result, trial.paths.result_path, attempt.scrubber)
 
     async def _end(
         self,
@@ -255,10 +249,11 @@ class TrialRunner:
         attempt.note_outage(self._stalls.longest_since(attempt.began))
         if lost := time_lost(result, outage_seconds=attempt.outage_seconds):
             attempt.failures.append(lost)
-        foreseen = _judge(delivery, attempt, result)
+        chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
+        foreseen = judge(delivery.message, attempt, result, chance=chance)
         waits = isinstance(foreseen, Retry) and foreseen.charge is Charge.WAIT  # some four times an hour, for a day
         logs = None if waits else await self._archive(attempt, record, trial_directory, must=foreseen == Commit())
-        decision = _judge(delivery, attempt, result)
+        decision = judge(delivery.message, attempt, result, chance=chance)
         if decision != Commit() and await record.is_committed():
             logger.info("Trial %s failed here, but has its result already.", attempt.trial)
             await record.expire(logs)
@@ -317,11 +312,6 @@ class TrialRunner:
             logs = None
         await record.state(Phase.HANDED_BACK, reason=reason, logs=logs)
         await record.expire(logs)
-
-
-def _judge(delivery: Delivery, attempt: Attempt, result: TrialResult | None) -> Outcome:
-    chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
-    return judge(delivery.message, attempt, result, now=datetime.now(UTC), chance=chance)
 
 
 async def _is_over(record: Recorder, delivery: Delivery) -> bool:

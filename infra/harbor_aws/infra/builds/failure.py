@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class BuildFailedError(PermanentError):
-    """What was built is at fault, or took too long: building it again fails again."""
+    """What was built is at fault, or took too long: building the same again fails again."""
 
 
 class BuildBrokenOffError(TransientError):
-    """CodeBuild or somebody ended the build, or it got no machine: building it again may do."""
+    """CodeBuild, somebody, a registry or the network broke it off, or it got no machine: building it again may do."""
 
 
 MORE_BUILDS = (
@@ -26,30 +26,44 @@ MORE_BUILDS = (
     "https://console.aws.amazon.com/servicequotas/home/services/codebuild/quotas, then run the command again."
 )
 
-_BY_STATUS = {
-    "FAILED": "Put right what the log says, then run the command again.",
-    "FAULT": "CodeBuild itself failed; run the command again.",
-    "STOPPED": "Somebody stopped it; run the command again.",
-    "TIMED_OUT": "It was not done when the project's time was over; what takes so long is in the log.",
+type _Kind = type[BuildFailedError | BuildBrokenOffError]
+
+_BY_STATUS: dict[str, tuple[_Kind, str]] = {
+    "FAILED": (BuildFailedError, "Put right what the log says, then run the command again."),
+    "FAULT": (BuildBrokenOffError, "CodeBuild itself failed; run the command again."),
+    "STOPPED": (BuildBrokenOffError, "Somebody stopped it; run the command again."),
+    "TIMED_OUT": (
+        BuildFailedError,
+        "It was not done when the project's time was over; what takes so long is in the log.",
+    ),
 }
 
-_BY_LOG = (
+_OTHERWISE = (BuildBrokenOffError, "Run the command again.")
+
+_BY_LOG: tuple[tuple[str, _Kind, str], ...] = (
     (
         r"toomanyrequests|pull rate limit",
+        BuildBrokenOffError,
         "The base image's registry gives no more to CodeBuild's addresses, which many share; run the command again "
         "later. Docker Hub's images come through a cache after `harbor-aws deploy --docker-hub-secret`.",
     ),
     (
         r"no match for platform|no matching manifest for|exec format error",
+        BuildFailedError,
         "A base image, or a program in one, is not for linux/amd64, which Fargate alone runs: name another.",
     ),
-    (r"no space left on device", "The image is too large for the disk of the project's compute type."),
+    (
+        r"no space left on device",
+        BuildFailedError,
+        "The image is too large for the disk of the project's compute type.",
+    ),
     (
         r"temporary failure in name resolution|could not resolve|connection (reset|timed out)|i/o timeout",
+        BuildBrokenOffError,
         "The network failed while it was built; run the command again.",
     ),
 )
-"""What to do about words in a log or in what CodeBuild says, the first that is found."""
+"""Words in a log or in what CodeBuild says, what they come to, and what to do; the first that is found."""
 
 
 def failure(build: Build, *, what: str, log: Sequence[str]) -> BuildFailedError | BuildBrokenOffError:
@@ -59,9 +73,8 @@ def failure(build: Build, *, what: str, log: Sequence[str]) -> BuildFailedError 
         what: what was built, in words such as ``the workers' image``.
         log: the last lines that it printed.
     """
-    is_broken_off = build.status in {"FAULT", "STOPPED"} or build.is_unbegun
-    kind = BuildBrokenOffError if is_broken_off else BuildFailedError
-    return kind("\n".join([_headline(build, what), *_log_lines(build, log), _what_to_do(build, log)]))
+    kind, advice = _judged(build, log)
+    return kind("\n".join([_headline(build, what), *_log_lines(build, log), f"→ {advice}"]))
 
 
 def _headline(build: Build, what: str) -> str:
@@ -80,9 +93,10 @@ def _log_lines(build: Build, log: Sequence[str]) -> list[str]:
     return [*lines, f"All of it: log group {build.log.group}, stream {build.log.stream}; {build.log.url}"]
 
 
-def _what_to_do(build: Build, log: Sequence[str]) -> str:
+def _judged(build: Build, log: Sequence[str]) -> tuple[_Kind, str]:
+    """The kind of error, and what to do, which go together."""
     if build.is_unbegun:
-        return f"→ {MORE_BUILDS}"
+        return BuildBrokenOffError, MORE_BUILDS
     text = "\n".join([build.failed.message if build.failed else "", *log])
-    known = (advice for words, advice in _BY_LOG if re.search(words, text, re.IGNORECASE))
-    return f"→ {next(known, _BY_STATUS.get(build.status, 'Run the command again.'))}"
+    known = ((kind, advice) for words, kind, advice in _BY_LOG if re.search(words, text, re.IGNORECASE))
+    return next(known, _BY_STATUS.get(build.status, _OTHERWISE))

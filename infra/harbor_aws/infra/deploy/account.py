@@ -18,9 +18,13 @@ _UNKNOWN = "NoSuchResourceException"
 
 
 def fargate_vcpus(account: Account) -> float | None:
-    """The vCPUs that Fargate gives the account at once in its region; ``None`` if that cannot be learnt."""
+    """The vCPUs that Fargate gives the account at once in its region; ``None`` if that cannot be learnt.
+
+    Raises:
+        CredentialsError: there are none of AWS, or AWS does not take them.
+    """
     try:
-        with translated("ask for Fargate's quota"):
+        with translated("tell Fargate's quota"):
             client = quotas_client(account)
             try:
                 answer = client.get_service_quota(ServiceCode=FARGATE_SERVICE, QuotaCode=VCPUS_QUOTA)
@@ -38,5 +42,5 @@ def fargate_vcpus(account: Account) -> float | None:
 
 def caller_arn(account: Account) -> str:
     """Who deploys, as STS has it: of an assumed role the session."""
-    with translated("ask who this is"):
+    with translated("say who this is"):
         return sts_client(account).get_caller_identity()["Arn"]

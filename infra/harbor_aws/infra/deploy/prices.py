@@ -84,19 +84,27 @@ def isolation_usd_per_month() -> float:
     return ISOLATION_ENDPOINTS * ENDPOINT_USD_PER_HOUR * HOURS_PER_MONTH
 
 
+def optional_costs() -> dict[str, CostItem]:
+    """What options add in a month, by a resource of the template that is there with the option alone."""
+    return {
+        "IsolatedProfile": CostItem(f"{ISOLATION_ENDPOINTS} endpoints of ECR (--isolation)", isolation_usd_per_month()),
+        "KedaRole": CostItem(
+            f"{KEDA_PODS} pods of KEDA on Fargate (--no-autoscaling: none)",
+            KEDA_PODS * pod_usd_per_hour(KEDA_POD) * HOURS_PER_MONTH,
+        ),
+    }
+
+
 def idle_costs(*, is_isolating: bool = False) -> list[CostItem]:
     """What a stack costs in a month in which nothing runs: no worker, no trial."""
-    isolation = CostItem(f"{ISOLATION_ENDPOINTS} endpoints of ECR (--isolation)", isolation_usd_per_month())
+    isolation, keda = optional_costs().values()
     return [
         *([isolation] if is_isolating else []),
         CostItem("EKS control plane", CLUSTER_USD_PER_HOUR * HOURS_PER_MONTH),
         CostItem("NAT gateway", NAT_USD_PER_HOUR * HOURS_PER_MONTH),
         CostItem("its public address", PUBLIC_ADDRESS_USD_PER_HOUR * HOURS_PER_MONTH),
         CostItem(f"{DNS_PODS} pods of CoreDNS on Fargate", DNS_PODS * pod_usd_per_hour(DNS_POD) * HOURS_PER_MONTH),
-        CostItem(
-            f"{KEDA_PODS} pods of KEDA on Fargate (--no-autoscaling: none)",
-            KEDA_PODS * pod_usd_per_hour(KEDA_POD) * HOURS_PER_MONTH,
-        ),
+        keda,
         CostItem(f"{ALARMS} alarms", ALARMS * ALARM_USD_PER_MONTH),
         CostItem("dashboard (the first three are free)", DASHBOARD_USD_PER_MONTH),
     ]

@@ -14,11 +14,13 @@ BUDGET = "Budget"
 
 
 def template_body(*, has_budget: bool) -> str:
-    """The template. Without a budget it does not name that type, which many regions do not know.
+    """The template, without the lines of comment, which are for readers and would take room in a request.
+
+    Without a budget it does not name that type, which many regions do not know.
 
     A condition is no help: CloudFormation checks the types of all resources, whatever comes of their conditions.
     """
-    text = files(__package__).joinpath("template.yaml").read_text()
+    text = re.sub(r"^ *#.*\n", "", files(__package__).joinpath("template.yaml").read_text(), flags=re.MULTILINE)
     return text if has_budget else _without(text, BUDGET)
 
 

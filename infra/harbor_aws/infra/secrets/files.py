@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ def read_secrets(directory: Path) -> dict[str, str]:
     """The secrets in a directory, by name; empty if there is none. Other files are left alone.
 
     Raises:
-        UsageError: one cannot be read, or is no text.
+        UsageError: one cannot be read, or no variable can hold it.
     """
     if not directory.is_dir():
         return {}
@@ -55,14 +55,28 @@ class DirectorySecrets:
 
 
 def replace_secrets(directory: Path, secrets: Mapping[str, str]) -> str:
-    """Make ``secrets`` all that is in a directory; a text that changes when they do, and tells nothing of them."""
+    """Make ``secrets`` all that is in a directory; a text that changes when they do, and tells nothing of them.
+
+    Who reads it meanwhile finds of each secret the old or the new one.
+    """
     wanted = {name: value for name, value in secrets.items() if is_variable(name)}
-    if not directory.is_dir() or read_secrets(directory) != wanted:
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(mode=0o700, parents=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _holds(directory, wanted):
         for name, value in wanted.items():
             _write(directory, name, value)
+        for path in directory.iterdir():
+            if path.name not in wanted:
+                path.unlink()
+        now = time.time_ns()  # the system's own times are coarser
+        os.utime(directory, ns=(now, now))
     return str(directory.stat().st_mtime_ns)
+
+
+def _holds(directory: Path, wanted: Mapping[str, str]) -> bool:
+    try:
+        return read_secrets(directory) == wanted
+    except UsageError:  # it is made anew
+        return False
 
 
 def _write(directory: Path, name: str, value: str) -> None:
@@ -73,8 +87,11 @@ def _write(directory: Path, name: str, value: str) -> None:
 
 
 def _text(path: Path) -> str:
+    """As the process's environment will have it: bytes that are no text are kept."""
     try:
-        return path.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise UsageError(f"The secret {path.name} cannot be read: {reason}.") from None  # the error quotes it
+        value = path.read_bytes().decode(errors="surrogateescape")
+    except OSError as error:
+        raise UsageError(f"The secret {path.name} cannot be read: {error.strerror}.") from error
+    if "\0" in value:
+        raise UsageError(f"The secret {path.name} holds a NUL, which no variable can. To do: encode it.")
+    return value

@@ -14,7 +14,14 @@ VALUE_BYTES = 65_536
 """Of a secret's value, as Secrets Manager has it too. https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html"""
 
 DIRECTORIES_VARIABLE = "HARBOR_AWS_SECRETS"
-"""A worker's variable: the directories of its secrets, with ``:`` between them. Of two of one name the later counts."""
+"""A worker's variable: the directories of its secrets, with ``:`` between them. Of two of one name the later counts.
+
+What is in the last one was given as a secret (`secrets set`); those before it have a shell's variables, of which only
+their names tell what they are.
+"""
+
+_SETTINGS = "HARBOR_AWS_"
+"""What begins so is a setting: it may be among the secrets, and hides nothing."""
 
 RESERVED = frozenset(
     {
@@ -41,6 +48,11 @@ def is_variable(name: str) -> bool:
     return bool(_NAME.match(name)) and name not in RESERVED
 
 
+def is_setting(name: str) -> bool:
+    """Whether a variable says how a worker works, and so is no secret, wherever it comes from."""
+    return name in RESERVED or name.startswith(_SETTINGS)
+
+
 def check_name(name: str) -> None:
     """Raises :class:`UsageError`, which does not repeat what may hold a value, if no secret can be called so."""
     if name in RESERVED:
@@ -59,5 +71,5 @@ def check_value(value: str) -> None:
         raise UsageError("The value is empty.")
     if "\0" in value:
         raise UsageError("The value holds a NUL, which no variable can.")
-    if (size := len(value.encode())) > VALUE_BYTES:
+    if (size := len(value.encode(errors="surrogateescape"))) > VALUE_BYTES:
         raise UsageError(f"The value has {size} bytes; {VALUE_BYTES} is the most.")

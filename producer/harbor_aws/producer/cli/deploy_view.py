@@ -18,6 +18,7 @@ from harbor_aws.infra.deploy.prices import (
     costs_once,
     costs_per_thousand_trial_hours,
     idle_costs,
+    optional_costs,
     total,
 )
 from harbor_aws.infra.fargate import VCPUS_QUOTA
@@ -89,7 +90,7 @@ def costs_as_json(*, is_isolating: bool = False) -> dict[str, object]:
 
 
 def changes_view(name: str, changes: Sequence[Change]) -> RenderableType:
-    """What an update will do."""
+    """What an update will do, and what the stack costs more or less for it."""
     lines = [
         Text(f"  {each.action.lower()} {each.resource} ({each.type})" + (", made anew" if each.replaces else ""))
         for each in changes[:_SHOWN_CHANGES]
@@ -101,7 +102,17 @@ def changes_view(name: str, changes: Sequence[Change]) -> RenderableType:
         Text(f"The stack {name} is there; of its resources {len(changes)} change:"),
         *lines,
         *([Text(f"  and {more} more")] if more else []),
+        *map(Text, _changed_costs(changes)),
     )
+
+
+def _changed_costs(changes: Sequence[Change]) -> Iterator[str]:
+    """What options that are taken or given up change in a month, whether anything runs or not."""
+    ways = {"Add": "more", "Remove": "less"}
+    for each in changes:
+        cost, way = optional_costs().get(each.resource), ways.get(each.action)
+        if cost and way:
+            yield f"It costs ${cost.usd:,.2f} a month {way}: {cost.what}. ({PRICES_AS_OF}, before taxes)"
 
 
 def progress_line(what: str, now: Progress, *, at: datetime) -> str:

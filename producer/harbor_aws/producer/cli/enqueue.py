@@ -18,7 +18,7 @@ from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.queues import Queue
 from harbor_aws.infra.settings import Settings
 from harbor_aws.producer.cli.errors import FAILED
-from harbor_aws.producer.cli.estimate_view import right_sized_line, summary_line
+from harbor_aws.producer.cli.estimate_view import count, right_sized_line, summary_lines
 from harbor_aws.producer.cli.fetch import bars, fetch_job, summary
 from harbor_aws.producer.cli.flags import given_flags, harbor_flags, job_config, refuse_flags, with_dataset
 from harbor_aws.producer.cli.options import (
@@ -33,8 +33,8 @@ from harbor_aws.producer.cli.options import (
 from harbor_aws.producer.cli.status import follow_job
 from harbor_aws.producer.cli.task_images import build_task_images
 from harbor_aws.producer.enqueue import claim, ensure_name_is_free, send, unsent_trials, upload_bundles
-from harbor_aws.producer.estimate.earlier import uses_of
 from harbor_aws.producer.estimate.prepared import estimate_of
+from harbor_aws.producer.estimate.used import uses_of
 from harbor_aws.producer.follow import StrandedError
 from harbor_aws.producer.plan import Prepared, prepare
 from harbor_aws.producer.portable import dump_job_config
@@ -180,7 +180,8 @@ def _resume(stack: Stack, options: Mapping[str, Any], given: set[str]) -> str:
     if options["as_json"] and not options["wait"]:
         typer.echo(json.dumps({"job": job, "sent": len(unsent)}))
     elif not options["as_json"]:
-        output.print(f"Job {job}: {len(unsent)} trials that had not been sent are in the queue.", highlight=False)
+        queued = f"{count(len(unsent), 'trial')} that had not been sent {'is' if len(unsent) == 1 else 'are'}"
+        output.print(f"Job {job}: {queued} in the queue.", highlight=False)
     return job
 
 
@@ -206,13 +207,14 @@ def _report(job: str, prepared: Prepared, price: Estimate, options: Mapping[str,
             skipped = {"skipped": prepared.skipped, "dry_run": options["dry_run"]}
             typer.echo(json.dumps({**facts, **skipped, "estimate": price.model_dump(mode="json")}))
         return
-    what = f"{len(prepared.trials)} trials of {prepared.tasks} tasks"
+    what = f"{count(len(prepared.trials), 'trial')} of {count(prepared.tasks, 'task')}"
     if options["dry_run"]:
         output.print(f"{what} can run; nothing was enqueued (--dry-run).", highlight=False)
         _report_price(price, options)
         return
     where = stack_argument(options["stack"])
-    output.print(f"Job {job}: {what} are in the queue.", highlight=False)
+    are = "is" if len(prepared.trials) == 1 else "are"
+    output.print(f"Job {job}: {what} {are} in the queue.", highlight=False)
     _report_price(price, options)
     if not options["wait"]:
         output.print(f"  harbor-aws status {job} --watch{where}", highlight=False, soft_wrap=True)
@@ -220,7 +222,8 @@ def _report(job: str, prepared: Prepared, price: Estimate, options: Mapping[str,
 
 
 def _report_price(price: Estimate, options: Mapping[str, Any]) -> None:
-    output.print(f"  {summary_line(price)}", highlight=False, markup=False)
+    for line in summary_lines(price):
+        output.print(f"  {line}", highlight=False, markup=False)
     if options["right_size"]:
         output.print(f"  {right_sized_line(price)}", highlight=False, markup=False)
 

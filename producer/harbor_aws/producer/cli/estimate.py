@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from harbor.cli.utils import run_async
 
-from harbor_aws.infra.errors import TransientError, UsageError
+from harbor_aws.infra.errors import UsageError
 from harbor_aws.infra.layout import PLAN_NAME, job_key
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.settings import Settings
@@ -25,9 +25,12 @@ from harbor_aws.producer.cli.flags import (
     with_dataset,
 )
 from harbor_aws.producer.cli.options import JsonOption, RightSizeOption, StackOption, notes, output
-from harbor_aws.producer.estimate.earlier import earlier_runs, run_of, uses_of
+from harbor_aws.producer.estimate.alike import agent_of
+from harbor_aws.producer.estimate.earlier import Earlier, earlier
 from harbor_aws.producer.estimate.estimate import Estimate, estimate
 from harbor_aws.producer.estimate.room import Room, room_of
+from harbor_aws.producer.estimate.run import run_of
+from harbor_aws.producer.estimate.used import uses_of
 from harbor_aws.producer.overview import JobReader
 from harbor_aws.producer.plan import prepare
 from harbor_aws.producer.portable import dump_job_config
@@ -38,8 +41,7 @@ if TYPE_CHECKING:
 
     from harbor.models.job.config import JobConfig
 
-    from harbor_aws.producer.estimate.earlier import Run
-    from harbor_aws.producer.plan import Prepared
+    from harbor_aws.producer.planfile import PlannedTrial
 
 _PANEL = "harbor-aws"
 
@@ -49,9 +51,10 @@ _DEPLOYED_LATER = Stack(
     queue_url="",
     dead_letter_queue_url="",
     bucket="",
-    isolation="security-group",
+    isolation="namespace",
 )
-"""What a run's price is reckoned with before there is a stack: one that can do all that one can do."""
+"""What a run's price is reckoned with before there is a stack: one that can do all that any can do. It has no registry
+that images without a network could come from, so it is not one of those that need it to."""
 
 
 def _own_options(
@@ -204,13 +207,28 @@ def _of_job(stack: Stack, job: str, options: Mapping[str, Any], given: set[str],
         overview = reader.read()
         ended = reader.results.keys() | {trial.trial for trial in overview.dead}
         left = [trial for trial in reader.plan if trial.trial not in ended]
-        if options["like"]:
-            runs = earlier_runs(store, left, like=options["like"])
-        else:
-            planned = {trial.trial: trial for trial in reader.plan}
-            found = (run_of(job, planned[name], result) for name, result in reader.results.items() if name in planned)
-            runs = [run for run in found if run is not None]
-    return estimate(job, left, runs, room=room, any_agent=bool(options["like"]), spent=overview.cost)
+        like = options["like"]
+        known = earlier(store, left, like=like) if like else _own_and_earlier(store, job, reader, left)
+    return estimate(
+        job,
+        left,
+        known,
+        room=room,
+        any_agent=bool(like),
+        spent=overview.cost,
+        running=len(overview.in_flight),
+    )
+
+
+def _own_and_earlier(store: ObjectStore, job: str, reader: JobReader, left: list[PlannedTrial]) -> Earlier:
+    """The job's own runs, and earlier ones of those files that it has not measured by the same agent itself."""
+    planned = {trial.trial: trial for trial in reader.plan}
+    found = (run_of(job, planned[name], result) for name, result in reader.results.items() if name in planned)
+    own = [run for run in found if run is not None]
+    measured = {(run.bundle, run.agent) for run in own}
+    rest = [trial for trial in left if (trial.bundle, agent_of(trial.trial_config)) not in measured]
+    others = earlier(store, rest) if rest else Earlier([])
+    return Earlier([*own, *(run for run in others.runs if run.job != job)], others.unread)
 
 
 def _of_dataset(stack: Stack | None, config: JobConfig, options: Mapping[str, Any], *, room: Room) -> Estimate:
@@ -232,11 +250,11 @@ def _of_dataset(stack: Stack | None, config: JobConfig, options: Mapping[str, An
         )
         for line in prepared.skipped:
             notes.print(f"Left out: {line}", highlight=False, markup=False)
-        runs = _earlier(store, prepared, like=options["like"]) if store else []
+        known = earlier(store, prepared.trials, like=options["like"]) if store else Earlier([])
     found = estimate(
         str(options["target"] or prepared.job),
         prepared.trials,
-        runs,
+        known,
         room=room,
         any_agent=bool(options["like"]),
         right_sized=prepared.right_sized,
@@ -244,17 +262,6 @@ def _of_dataset(stack: Stack | None, config: JobConfig, options: Mapping[str, An
     if options["right_size"] and not found.right_sized:
         notes.print(right_sized_line(found), highlight=False, markup=False)
     return found
-
-
-def _earlier(store: ObjectStore, prepared: Prepared, *, like: str | None) -> list[Run]:
-    """Earlier runs; a stack that does not answer is no reason to say nothing, unless its runs were asked for."""
-    try:
-        return earlier_runs(store, prepared.trials, like=like)
-    except TransientError as error:
-        if like is not None:
-            raise
-        notes.print(f"Earlier runs could not be read: {error}", highlight=False, markup=False)
-        return []
 
 
 def _signature() -> inspect.Signature:

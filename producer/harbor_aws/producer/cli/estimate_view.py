@@ -46,13 +46,24 @@ def estimate_view(found: Estimate) -> RenderableType:
     return Group(*parts, *(Text(line) for line in _notes(found)))
 
 
-def summary_line(found: Estimate) -> str:
-    """Pods, sizes and dollars, for ``enqueue``."""
+def summary_lines(found: Estimate) -> list[str]:
+    """Pods, sizes and dollars, for ``enqueue``; and whatever the user should know of them before it is too late."""
+    lines = [_summary(found)]
+    if found.unread:
+        lines.append(_unread(found.unread))
+    if found.at_most.never and not found.vcpus_assumed:
+        lines.append(f"Warning: {_never(found, found.at_most.never)}")
+    return lines
+
+
+def _summary(found: Estimate) -> str:
     shown = ", ".join(f"{size.pods} of {_size(size.vcpus, size.memory_gb)}" for size in found.sizes[:_SHOWN_SIZES])
-    more = f" and {len(found.sizes) - _SHOWN_SIZES} more sizes" if len(found.sizes) > _SHOWN_SIZES else ""
-    expected = f"about {_priced(found, found.about)} as {_runs(found)} went; " if found.about else ""
+    more = f" and {count(len(found.sizes) - _SHOWN_SIZES, 'more size')}" if len(found.sizes) > _SHOWN_SIZES else ""
+    part = f" for {found.trials - found.not_in_about} of {count(found.trials, 'trial')}" if found.not_in_about else ""
+    expected = f"about {_priced(found, found.about)}{part} as {_runs(found)} went; " if found.about else ""
     at_most = f"at most {_priced(found, found.at_most)} if every trial takes all its time"
-    return f"{found.pods} pods ({shown}{more}): {expected}{at_most}, at {found.prices_region}'s list prices."
+    prices = f"{found.prices_region}'s list prices, without models, images and second attempts"
+    return f"{count(found.pods, 'pod')} ({shown}{more}): {expected}{at_most}, at {prices}."
 
 
 def right_sized_line(found: Estimate) -> str:
@@ -61,9 +72,14 @@ def right_sized_line(found: Estimate) -> str:
         return (
             "--right-size changes nothing: no task has recorded use of three runs by this agent that lets another size."
         )
-    return (
-        f"{len(found.right_sized)} tasks have other sizes than they ask for (--right-size): {_saved(found.saved_usd)}."
-    )
+    tasks = len({change.task for change in found.right_sized})
+    have = f"{count(tasks, 'task')} {'has' if tasks == 1 else 'have'} other sizes"
+    return f"{have} than asked for (--right-size): {_saved(found.saved_usd)}."
+
+
+def count(number: int, noun: str) -> str:
+    """So many of something."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def dollars(amount: float) -> str:
@@ -77,10 +93,10 @@ def size_text(sizes: Sequence[FargateSize]) -> str:
 
 
 def _headline(found: Estimate) -> str:
-    what = f"{found.trials} trials of {found.tasks} tasks, {found.pods} pods"
+    what = f"{count(found.trials, 'trial')} of {count(found.tasks, 'task')}, {count(found.pods, 'pod')}"
     if found.spent is None:
         return f"{found.what}: {what}"
-    spent = f"{found.what}: {dollars(found.spent.usd)} so far, for {found.spent.pods} pods"
+    spent = f"{found.what}: {dollars(found.spent.usd)} so far, for {count(found.spent.pods, 'pod')}"
     return f"{spent}; left: {what}" if found.trials else f"{spent}; nothing is left to run"
 
 
@@ -131,7 +147,7 @@ def _right_sized(changes: Sequence[RightSized], saved_usd: float | None) -> Tabl
         table.add_column(heading, overflow="fold")
     table.add_column("Because")
     for change in changes[:_SHOWN_TASKS]:
-        why = f"{change.why} ({change.runs} runs)" if change.runs else change.why
+        why = f"{change.why} ({count(change.runs, 'run')})" if change.runs else change.why
         table.add_row(
             Text(change.task), str(change.trials), size_text(change.before), size_text(change.after), Text(why)
         )
@@ -141,30 +157,57 @@ def _right_sized(changes: Sequence[RightSized], saved_usd: float | None) -> Tabl
 
 
 def _notes(found: Estimate) -> list[str]:
-    lines = []
-    if found.trials:
-        deadline = f"; {found.unbounded} have none but the deadline of every attempt" if found.unbounded else ""
-        lines.append(f"At most: every trial takes all the time of its task's limits, once{deadline}.")
-    if found.about:
-        never = sum(not times.runs for times in found.task_times)
-        others = f"; {never} tasks were never run, and are taken to be like the others" if never else ""
-        lines.append(f"About: as {_runs(found)} went{others}.")
-    elif found.trials:
-        lines.append("No earlier run of these tasks by this agent is known, so there is no better guess than the most.")
-    if found.trials:
-        trials = f", {found.concurrency} trials at once" if found.concurrency else ""
-        held = (found.about or found.at_most).limited_by
-        lines.append(f"Time: with {found.vcpus_source}{trials}{f'; held up by the {held}' if held else ''}.")
-    lines.append(
+    prices = (
         f"Prices: Fargate's list in {found.prices_region} of {found.prices_date}, before taxes; other regions differ. "
         "Models, the stack's own hours, images and trials that are tried again are not in it."
     )
-    return lines
+    if not found.trials:
+        return [prices]
+    lines = [_at_most(found), _about(found)]
+    if found.unread:
+        lines.append(_unread(found.unread))
+    if found.running:
+        run = f"{found.running} of them {'runs' if found.running == 1 else 'run'} now"
+        lines.append(f"{run}: what that has cost so far is in what is spent, and once more in what is left.")
+    lines.append(_never(found, found.at_most.never) if found.at_most.never else _time(found))
+    return [*lines, prices]
+
+
+def _at_most(found: Estimate) -> str:
+    have = f"{found.unbounded} {'has' if found.unbounded == 1 else 'have'} none"
+    deadline = f"; {have} but the deadline of every attempt" if found.unbounded else ""
+    return f"At most: every trial takes all the time of its task's limits, once{deadline}."
+
+
+def _about(found: Estimate) -> str:
+    if not found.about:
+        return "No earlier run of these tasks by this agent is known, so there is no better guess than the most."
+    never = sum(not times.runs for times in found.task_times)
+    were = "was never run, and is" if never == 1 else "were never run, and are"
+    others = f"; {count(never, 'task')} {were} taken to be like the others" if never else ""
+    left_out = count(found.not_in_about, "trial")
+    unknown = f"; without {left_out} by agents of which no earlier run is known" if found.not_in_about else ""
+    return f"About: as {_runs(found)} went{others}{unknown}."
+
+
+def _unread(why: str) -> str:
+    return f"Earlier runs could not be read: {why}"
+
+
+def _never(found: Estimate, why: str) -> str:
+    return f"{why.rstrip('.')}; reckoned with {found.vcpus_source}."
+
+
+def _time(found: Estimate) -> str:
+    trials = f", {count(found.concurrency, 'trial')} at once" if found.concurrency else ""
+    held = (found.about or found.at_most).limited_by
+    by = f"; held up by the {held}" if held else ""
+    return f"Time: with {found.vcpus_source}{trials}{by}. Images that are to be built come before it."
 
 
 def _runs(found: Estimate) -> str:
-    more = f" and {len(found.jobs) - _SHOWN_JOBS} more jobs" if len(found.jobs) > _SHOWN_JOBS else ""
-    return f"{found.runs} earlier runs ({', '.join(found.jobs[:_SHOWN_JOBS])}{more})"
+    more = f" and {count(len(found.jobs) - _SHOWN_JOBS, 'more job')}" if len(found.jobs) > _SHOWN_JOBS else ""
+    return f"{count(found.runs, 'earlier run')} ({', '.join(found.jobs[:_SHOWN_JOBS])}{more})"
 
 
 def _saved(usd: float | None) -> str:
@@ -173,7 +216,8 @@ def _saved(usd: float | None) -> str:
 
 def _priced(found: Estimate, bill: Bill) -> str:
     """With the time that it takes, unless that rests on a new account's quota, which few have that run much."""
-    takes = f" in {age(bill.seconds)}" if bill.seconds is not None and not found.vcpus_assumed else ""
+    is_all = bill is not found.about or not found.not_in_about
+    takes = f" in {age(bill.seconds)}" if bill.seconds is not None and is_all and not found.vcpus_assumed else ""
     return f"{dollars(bill.usd)}{takes}"
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from harbor.cli.utils import run_async
 
 from harbor_aws.infra.deploy.prices import BUILD_USD_PER_MINUTE
+from harbor_aws.infra.registry import ecr_image
 from harbor_aws.producer.cli.options import notes
 from harbor_aws.producer.task_images.codebuild import build_missing
 from harbor_aws.producer.task_images.embedded import build_images
+from harbor_aws.producer.task_images.prebuilt import require_built
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
 
 
 def build_task_images(stack: Stack, images: Mapping[str, ImageSource], *, progress: Progress, quiet: bool) -> None:
-    """Have the stack's builder build what is missing; where there is none, that is said.
+    """Have the stack's builder build what is missing; where there is none, all must be there.
+
+    Of a repository that cannot be asked that is only said, also to whoever wants no notes: it is about trials that die.
 
     Raises:
         ImageBuildError: some could not be built.
+        UsageError: some are not there, and nothing builds them.
         InterruptedBuildsError: Ctrl-C.
     """
     if not images:
@@ -36,10 +41,12 @@ def build_task_images(stack: Stack, images: Mapping[str, ImageSource], *, progre
         run_async(build_images(stack, images, advance=lambda: progress.advance(bar)))
     elif stack.image_builder == "codebuild":
         build_missing(stack, images, watcher=_Shown(progress, quiet=quiet))
-    elif not quiet:
+    elif ecr_image(stack.image_repository):
+        require_built(stack, images)
+    else:
         notes.print(
             f"This stack builds no images: {len(images)} must be in {stack.image_repository} already, or their pods do "
-            "not start. `harbor-aws deploy` gives it a builder.",
+            "not start.",
             highlight=False,
             markup=False,
             soft_wrap=True,

@@ -213,7 +213,7 @@ def fresh(letter: Letter, *, attempts: int | None = None) -> TrialMessage:
             "attempt": 1,
             "agent_retries": 0,
             "waits": 0,
-            "waiting_since": None,
+            "refusals": 0,
             "disruptions": 0,
             "attempts": attempts or message.attempts,
             "replay": message.replay + 1,

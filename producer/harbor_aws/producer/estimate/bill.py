@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from harbor_aws.infra.capacity import NeverRunsError, TrialDemand, simulate
+from harbor_aws.infra.capacity import Limit, Limits, NeverRunsError, TrialDemand, simulate
 from harbor_aws.infra.deploy.prices import DEFAULT_TRIAL, TRIALS_PER_WORKER, WORKER
 from harbor_aws.infra.fargate_prices import pod_usd_per_hour, usd
 from harbor_aws.producer.estimate.pods import TRIAL_DEADLINE_SECONDS, PlannedPod
@@ -16,7 +16,7 @@ from harbor_aws.producer.usage import Consumption, consumed, total
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harbor_aws.infra.capacity import Limits
+    from harbor_aws.infra.capacity import Run
     from harbor_aws.producer.estimate.forecast import TrialTimes
     from harbor_aws.producer.planfile import PlannedTrial
 
@@ -42,9 +42,11 @@ class Bill(BaseModel):
     worker_hours: float
     workers_usd: float
     seconds: float | None
-    """From enqueue until the last result; ``None`` if not all of it can ever run."""
-    limited_by: str | None
-    """What the trials wait for the longest, if they wait; or why they never run."""
+    """From the first message until the last result, images being there; ``None`` if not all of it can ever run."""
+    limited_by: Limit | None
+    """What the trials wait for the longest, if they wait."""
+    never: str | None
+    """Why some trial can never run; ``None`` if all can."""
     trials_at_once: int
     vcpus_at_once: float
     """Of the trials' pods."""
@@ -60,40 +62,39 @@ def bill(trials: Sequence[PlannedTrial], times: Mapping[str, TrialTimes] | None,
 
     Every trial is counted once: what an attempt cost that the infrastructure failed comes on top.
     """
-    lasting = [_lasting(trial, times[trial.trial] if times else None) for trial in trials]
+    demand = [_demand(trial, times.get(trial.trial) if times else None, limits) for trial in trials]
     consumption = consumption_of(trials, times)
-    demand = [
-        _demand(pods, times[trial.trial] if times else None, limits)
-        for trial, pods in zip(trials, lasting, strict=True)
-    ]
     try:
         run = simulate(demand, limits)
     except NeverRunsError as error:
-        worker_hours = sum(seconds for pods in lasting for _, seconds in pods) / 3600 / TRIALS_PER_WORKER
-        pace: dict[str, float | str | None] = {"seconds": None, "limited_by": str(error)}
-        at_once = {"trials_at_once": 0, "vcpus_at_once": 0.0}
+        worker_seconds = sum(each.seconds for each in demand) / TRIALS_PER_WORKER
+        pace = {"seconds": None, "limited_by": None, "never": str(error), "trials_at_once": 0, "vcpus_at_once": 0.0}
     else:
-        worker_hours = run.worker_seconds / 3600
-        pace = {"seconds": run.wall_clock_seconds, "limited_by": run.binding}
-        at_once = {"trials_at_once": run.peak_pods, "vcpus_at_once": run.peak_vcpus}
+        worker_seconds = run.worker_seconds
+        pace = {
+            "seconds": run.wall_clock_seconds,
+            "limited_by": _binding(run, limits),
+            "never": None,
+            "trials_at_once": run.peak_pods,
+            "vcpus_at_once": run.peak_vcpus,
+        }
     return Bill.model_validate(
         {
             "consumption": consumption,
             "pods_usd": usd_of(consumption),
-            "worker_hours": worker_hours,
-            "workers_usd": worker_hours * pod_usd_per_hour(WORKER),
+            "worker_hours": worker_seconds / 3600,
+            "workers_usd": worker_seconds / 3600 * pod_usd_per_hour(WORKER),
             **pace,
-            **at_once,
         }
     )
 
 
 def consumption_of(trials: Sequence[PlannedTrial], times: Mapping[str, TrialTimes] | None) -> Consumption:
-    """What the trials' pods are billed for."""
+    """What the trials' pods are billed for; a trial without times takes all that it may."""
     return total(
         consumed(pod.size, duration=timedelta(seconds=seconds))
         for trial in trials
-        for pod, seconds in _lasting(trial, times[trial.trial] if times else None)
+        for pod, seconds in _lasting(trial, times.get(trial.trial) if times else None)
     )
 
 
@@ -120,16 +121,27 @@ def _lasting(trial: PlannedTrial, times: TrialTimes | None) -> list[tuple[Planne
     return [(pod, times.agent if pod.role == "agent" else times.verifier / verifiers) for pod in pods]
 
 
-def _demand(pods: Sequence[tuple[PlannedPod, float]], times: TrialTimes | None, limits: Limits) -> TrialDemand:
-    """The trial as the model of capacity has it: one pod after the other, as large as the largest.
+def _demand(trial: PlannedTrial, times: TrialTimes | None, limits: Limits) -> TrialDemand:
+    """The trial as the model of capacity has it: one pod after the other, as large as what is there at once.
 
     A start that is longer than a node's is an image's, and is told as its size.
     """
-    start = times.start if times else sum(max(0.0, pod.start_seconds - limits.node_seconds_most) for pod, _ in pods)
-    lasting = sum(seconds for _, seconds in pods)
-    whole = sum(pod.start_seconds for pod, _ in pods) if times is None else times.start
+    pods = _lasting(trial, times)
+    in_turn = [(pod, seconds) for pod, seconds in pods if not pod.is_beside_agent]
+    beside_millis = max((pod.cpu_millis for pod, _ in pods if pod.is_beside_agent), default=0)
+    if times is None:
+        whole = sum(pod.start_seconds for pod, _ in in_turn)
+        pull = sum(max(0.0, pod.start_seconds - limits.node_seconds_most) for pod, _ in in_turn)
+    else:
+        whole = pull = times.start * len(in_turn) / len(pods)
     return TrialDemand(
-        cpu_millis=max(pod.cpu_millis for pod, _ in pods),
-        seconds=max(0.0, lasting - whole),
-        image_mib=start * limits.pull_mib_per_second,
+        cpu_millis=max(pod.cpu_millis + (beside_millis if pod.role == "agent" else 0) for pod, _ in in_turn),
+        seconds=max(0.0, sum(seconds for _, seconds in in_turn) - whole),
+        image_mib=pull * limits.pull_mib_per_second,
     )
+
+
+def _binding(run: Run, limits: Limits) -> Limit | None:
+    """What held up the run; fewer messages than SQS lets be in flight are slots that somebody chose."""
+    chosen = limits.messages_in_flight < Limits().messages_in_flight
+    return Limit.SLOTS if chosen and run.binding is Limit.IN_FLIGHT else run.binding

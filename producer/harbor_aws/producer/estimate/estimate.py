@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from harbor_aws.infra.fargate_prices import PRICES_DATE, PRICES_REGION, pod_usd_per_hour
 from harbor_aws.producer.cost import Cost
+from harbor_aws.producer.estimate.alike import agent_of
 from harbor_aws.producer.estimate.bill import Bill, bill, consumption_of, pods_of, usd_of
 from harbor_aws.producer.estimate.forecast import TaskTimes, forecast
-from harbor_aws.producer.estimate.pods import agent_of
 from harbor_aws.producer.estimate.right_size import RightSized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harbor_aws.producer.estimate.earlier import Run
+    from harbor_aws.producer.estimate.earlier import Earlier
     from harbor_aws.producer.estimate.forecast import TrialTimes
     from harbor_aws.producer.estimate.room import Room
     from harbor_aws.producer.planfile import PlannedTrial
@@ -52,6 +52,10 @@ class Estimate(BaseModel):
     """Trials whose task does not bound them, so that only the deadline of every attempt does."""
     about: Bill | None
     """As earlier runs went; ``None`` if there are none."""
+    not_in_about: int = 0
+    """Trials that are not in it: nothing is known of their agents."""
+    unread: str | None = None
+    """Why earlier runs could not be read."""
     runs: int = 0
     """Whose durations those are."""
     jobs: list[str] = []
@@ -59,6 +63,8 @@ class Estimate(BaseModel):
     task_times: list[TaskTimes] = []
     spent: Cost | None = None
     """What the trials of the job have cost that have begun; ``None`` of a run that is no job yet."""
+    running: int = 0
+    """Trials that run now: what they have cost is in ``spent``, and all of them once more in both bills."""
     vcpus: float
     """That trials, workers and the cluster's own pods may have."""
     vcpus_source: str
@@ -71,6 +77,7 @@ class Estimate(BaseModel):
     prices_region: str = PRICES_REGION
     prices_date: str = PRICES_DATE
 
+    @computed_field  # type: ignore[prop-decorator]  # mypy takes no decorator above a property
     @property
     def pods(self) -> int:
         return sum(size.pods for size in self.sizes)
@@ -79,24 +86,28 @@ class Estimate(BaseModel):
 def estimate(
     what: str,
     trials: Sequence[PlannedTrial],
-    runs: Sequence[Run],
+    earlier: Earlier,
     *,
     room: Room,
     any_agent: bool = False,
     spent: Cost | None = None,
+    running: int = 0,
     right_sized: Sequence[RightSized] = (),
 ) -> Estimate:
     """What ``trials`` will cost.
 
     Args:
-        runs: earlier ones of the same tasks.
+        earlier: runs of the same tasks.
         any_agent: whether runs by other agents count.
         spent: what the job has cost already.
+        running: how many of the trials run now.
         right_sized: what was changed in the trials' sizes.
     """
-    expected = forecast(trials, runs, any_agent=any_agent)
+    expected = forecast(trials, earlier.runs, any_agent=any_agent)
+    times = expected.times if expected else {}
+    known = [trial for trial in trials if trial.trial in times]
     at_most = bill(trials, None, limits=room.limits)
-    about = bill(trials, expected.times, limits=room.limits) if expected else None
+    about = bill(known, times, limits=room.limits) if known else None
     return Estimate(
         what=what,
         trials=len(trials),
@@ -105,16 +116,19 @@ def estimate(
         at_most=at_most,
         unbounded=sum(not all(pod.is_bounded for pod in pods_of(trial)) for trial in trials),
         about=about,
+        not_in_about=len(trials) - len(known) if known else 0,
+        unread=earlier.unread,
         runs=expected.runs if expected else 0,
         jobs=expected.jobs if expected else [],
         task_times=expected.tasks if expected else [],
         spent=spent,
+        running=running,
         vcpus=room.vcpus,
         vcpus_source=room.source,
         vcpus_assumed=room.is_assumed,
         concurrency=room.concurrency,
         right_sized=list(right_sized),
-        saved_usd=_saved(right_sized, trials, expected.times if expected else None) if right_sized else None,
+        saved_usd=_saved(right_sized, trials, times) if right_sized else None,
     )
 
 
@@ -132,9 +146,7 @@ def _sizes(trials: Sequence[PlannedTrial]) -> list[SizedPods]:
     ]
 
 
-def _saved(
-    changes: Sequence[RightSized], trials: Sequence[PlannedTrial], times: Mapping[str, TrialTimes] | None
-) -> float:
+def _saved(changes: Sequence[RightSized], trials: Sequence[PlannedTrial], times: Mapping[str, TrialTimes]) -> float:
     """Dollars that the trials' pods would cost more with the sizes that they had before."""
     before = {(change.task, change.agent): change.before for change in changes}
     as_before = []

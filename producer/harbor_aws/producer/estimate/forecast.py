@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from harbor_aws.producer.estimate.pods import agent_of
+from harbor_aws.producer.estimate.alike import agent_of, likenesses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from harbor_aws.producer.estimate.earlier import Run
+    from harbor_aws.producer.estimate.alike import Likeness
+    from harbor_aws.producer.estimate.run import Run
     from harbor_aws.producer.planfile import PlannedTrial
 
 
@@ -51,65 +52,74 @@ class TaskTimes(BaseModel):
 
 
 class Forecast(BaseModel):
-    """How long every trial will take."""
+    """How long trials will take."""
 
     model_config = ConfigDict(frozen=True)
 
     times: dict[str, TrialTimes]
-    """By the trial's name."""
+    """By the trial's name; without trials of agents of which nothing was measured."""
     tasks: list[TaskTimes]
+    """Of those trials."""
     runs: int
     jobs: list[str]
     """Whose runs they are."""
 
 
 def forecast(trials: Sequence[PlannedTrial], runs: Sequence[Run], *, any_agent: bool = False) -> Forecast | None:
-    """What ``runs`` let expect of ``trials``; ``None`` if there are none.
+    """What ``runs`` let expect of ``trials``; ``None`` if that is nothing.
 
     A trial is like the runs of the same files by the same agent; else of the task's name by the same agent; with
-    ``any_agent`` else by whomever; else like all runs.
+    ``any_agent`` else by whomever; else like all runs of its agent; with ``any_agent`` else like all.
     """
-    if not any_agent:
-        agents = {agent_of(trial.trial_config) for trial in trials}
-        runs = [run for run in runs if run.agent in agents]
-    if not runs:
-        return None
     known = _Known(runs, any_agent=any_agent)
     of_task: defaultdict[tuple[str, str, str], list[PlannedTrial]] = defaultdict(list)
     for trial in trials:
         of_task[trial.task, trial.bundle, agent_of(trial.trial_config)].append(trial)
     tasks: list[TaskTimes] = []
-    never_run: list[PlannedTrial] = []
+    never_run: defaultdict[str, list[PlannedTrial]] = defaultdict(list)
     used: dict[int, Run] = {}
     times: dict[str, TrialTimes] = {}
     for (task, bundle, agent), same in of_task.items():
         measured = known.of(task=task, bundle=bundle, agent=agent)
-        tasks.append(_task_times(task, agent, len(same), measured))
+        others = known.by(agent)
         if measured:
             times |= _spread(same, measured)
+        elif others:
+            never_run[agent] += same
         else:
-            never_run += same
-        used |= {id(run): run for run in measured or runs}
-    times |= _spread(never_run, runs)
+            continue
+        tasks.append(_task_times(task, agent, len(same), measured))
+        used |= {id(run): run for run in measured or others}
+    for agent, same in never_run.items():
+        times |= _spread(same, known.by(agent))
     jobs = list(dict.fromkeys(run.job for run in used.values()))
-    return Forecast(times=times, tasks=tasks, runs=len(used), jobs=jobs)
+    return Forecast(times=times, tasks=tasks, runs=len(used), jobs=jobs) if times else None
 
 
 class _Known:
     """Runs by what they are runs of."""
 
-    def __init__(self, runs: Iterable[Run], *, any_agent: bool) -> None:
+    def __init__(self, runs: Sequence[Run], *, any_agent: bool) -> None:
         self._any_agent = any_agent
-        self._runs: defaultdict[tuple[str, ...], list[Run]] = defaultdict(list)
+        self._runs: defaultdict[Likeness, list[Run]] = defaultdict(list)
+        self._by: defaultdict[str, list[Run]] = defaultdict(list)
+        self._all = runs
         for run in runs:
-            for key in (("files", run.bundle, run.agent), ("name", run.task, run.agent), ("anyone", run.task)):
-                self._runs[key].append(run)
+            self._by[run.agent].append(run)
+            for likeness in self._likenesses(task=run.task, bundle=run.bundle, agent=run.agent):
+                self._runs[likeness].append(run)
 
     def of(self, *, task: str, bundle: str, agent: str) -> list[Run]:
-        keys: list[tuple[str, ...]] = [("files", bundle, agent), ("name", task, agent)]
-        if self._any_agent:
-            keys.append(("anyone", task))
-        return next((self._runs[key] for key in keys if key in self._runs), [])
+        """Those that a trial is like the most."""
+        alike = self._likenesses(task=task, bundle=bundle, agent=agent)
+        return next((self._runs[likeness] for likeness in alike if likeness in self._runs), [])
+
+    def by(self, agent: str) -> Sequence[Run]:
+        """Those that a trial is like whose task was never run."""
+        return self._all if self._any_agent and agent not in self._by else self._by.get(agent, [])
+
+    def _likenesses(self, *, task: str, bundle: str, agent: str) -> list[Likeness]:
+        return likenesses(task=task, bundle=bundle, agent=agent, any_agent=self._any_agent)
 
 
 def _task_times(task: str, agent: str, trials: int, runs: Sequence[Run]) -> TaskTimes:

@@ -38,20 +38,22 @@ def planned_pods(task: Task, trial: TrialConfig, *, deadline_seconds: float) -> 
     verify = not (trial.verifier.disable or trial.install_only)
     sizes = [environment_size(found.config, trial.environment) for found in task_environments(task, verify=verify)]
     steps: Sequence[StepConfig | None] = task.config.steps or [None]
-    busy, separate = times.setup, list[float]()
+    busy, separate = times.setup, list[tuple[float, bool]]()
     for number, step in enumerate(steps, start=1):
         busy += 0.0 if trial.install_only else times.agent(step)
         if not verify:
             continue
         if times.is_separate(step):
-            separate.append(times.verifier(step))
-            if number < len(steps):  # for the last one the agent's pod does not wait
+            is_beside = number < len(steps)  # for the last one the agent's pod does not wait
+            separate.append((times.verifier(step), is_beside))
+            if is_beside:
                 busy += times.start + times.verifier(step)
         else:
             busy += times.verifier(step)
     pods = [_pod("agent", sizes[0], times.start, busy, deadline_seconds)]
-    for size, seconds in zip(sizes[1:], separate, strict=True):
-        pods.append(_pod("verifier", size, times.start, seconds, deadline_seconds))
+    for size, (seconds, is_beside) in zip(sizes[1:], separate, strict=True):
+        verifier = _pod("verifier", size, times.start, seconds, deadline_seconds)
+        pods.append(verifier.model_copy(update={"is_beside_agent": is_beside}))
     return tuple(pods)
 
 

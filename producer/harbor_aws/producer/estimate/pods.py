@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -30,6 +30,8 @@ class PlannedPod(BaseModel):
     """How long it may exist at most after that."""
     is_bounded: bool = True
     """Whether the task's limits say so, and not just the deadline of every attempt."""
+    is_beside_agent: bool = False
+    """Whether the agent's pod waits for it, so that both are there at once; else it comes after that."""
 
     @property
     def size(self) -> FargateSize:
@@ -44,14 +46,3 @@ class PlannedPod(BaseModel):
         """The same pod of another size."""
         amounts = {"cpu_millis": size.cpu_millis, "memory_mib": size.memory_mib, "storage_gib": size.storage_gib}
         return self.model_copy(update=amounts)
-
-
-def agent_of(trial_config: dict[str, Any]) -> str:
-    """Who a trial's agent is, with its model: trials of one task compare only if that is the same.
-
-    Args:
-        trial_config: Harbor's ``TrialConfig`` as JSON, without its defaults.
-    """
-    agent = trial_config.get("agent") or {}
-    name = agent.get("import_path") or agent.get("name") or "oracle"
-    return f"{name} ({agent['model_name']})" if agent.get("model_name") else str(name)

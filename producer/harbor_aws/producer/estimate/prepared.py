@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harbor_aws.infra.errors import HarborAwsError
-from harbor_aws.producer.estimate.earlier import earlier_runs
+from harbor_aws.producer.estimate.earlier import earlier
 from harbor_aws.producer.estimate.estimate import Estimate, estimate
 from harbor_aws.producer.estimate.room import room_of
 
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 
 def estimate_of(stack: Stack, store: ObjectStore, prepared: Prepared) -> Estimate:
     """What the job will cost; if its tasks' earlier runs cannot be read, by their limits alone."""
-    try:
-        runs = earlier_runs(store, prepared.trials)
-    except HarborAwsError:  # an estimate is no reason not to send
-        runs = []
+    known = earlier(store, prepared.trials)
     room = room_of(stack, max_vcpus=None, concurrency=None)
-    return estimate(prepared.job, prepared.trials, runs, room=room, right_sized=prepared.right_sized)
+    return estimate(prepared.job, prepared.trials, known, room=room, right_sized=prepared.right_sized)

@@ -10,7 +10,7 @@ from harbor_aws.infra.aws import Account, configured_region
 from harbor_aws.infra.capacity import Limits
 from harbor_aws.infra.deploy.account import fargate_vcpus
 from harbor_aws.infra.deploy.stacks import Stacks
-from harbor_aws.infra.errors import HarborAwsError
+from harbor_aws.infra.errors import HarborAwsError, UsageError
 
 if TYPE_CHECKING:
     from harbor_aws.infra.stack import Stack
@@ -55,8 +55,11 @@ def _said(max_vcpus: int | None) -> tuple[Limits, str] | None:
 def _asked(stack: Stack | None) -> tuple[Limits, str] | None:
     if stack is not None and stack.cluster_name is None:
         return None
-    region = stack.region if stack else configured_region()
-    quota = fargate_vcpus(Account(region)) if region else None
+    try:
+        region = stack.region if stack else configured_region()
+        quota = fargate_vcpus(Account(region)) if region else None
+    except UsageError:  # no credentials, or a configuration that cannot be used
+        return None
     if region is None or quota is None:
         return None
     trials = _stack_vcpus(stack) if stack else None
@@ -80,12 +83,17 @@ def _why_new(stack: Stack | None) -> str:
     vcpus = f"{Limits().account_vcpus:g} vCPUs, what AWS gives a new account"
     if stack is not None and stack.cluster_name is None:
         return f"{vcpus} (the stack {stack.name!r} is not on AWS); say others with --max-vcpus"
-    return f"{vcpus} (the account's own quota could not be asked); say others with --max-vcpus"
+    return f"{vcpus} (the account's own quota could not be learnt); say others with --max-vcpus"
 
 
 def _with_slots(limits: Limits, concurrency: int | None) -> Limits:
-    """The same with as many slots as trials are to run at once, on as few workers as usual."""
+    """The same with as many slots as trials are to run at once, on as few workers as usual.
+
+    All workers of the model have the same: what they then have too many, the messages that they may hold leave idle.
+    """
     if concurrency is None:
         return limits
     workers = ceil(concurrency / limits.slots_per_worker)
-    return replace(limits, max_workers=workers, slots_per_worker=ceil(concurrency / workers))
+    held = min(limits.messages_in_flight, float(concurrency))
+    slots = ceil(concurrency / workers)
+    return replace(limits, max_workers=workers, slots_per_worker=slots, messages_in_flight=held)

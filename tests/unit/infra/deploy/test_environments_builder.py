@@ -52,10 +52,11 @@ LOOK = (
 )
 FETCH = f"aws s3 cp --only-show-errors s3://b/{environment_context_key(TAG)} context.tar.gz"
 BUILD = [
-    "docker buildx build --platform linux/amd64 --provenance=false --progress plain --push "
+    "docker buildx build --platform linux/amd64 --provenance=false --progress plain --load "
     f"-t {REPOSITORY}:{TAG} context",
     "Dockerfile",
 ]
+PUSH = f"docker push -q {REPOSITORY}:{TAG}"
 
 
 @pytest.fixture(scope="module")
@@ -95,17 +96,19 @@ def run(template: dict[str, Any], tmp_path: Path) -> Any:
 
 
 def ordered(did: list[str]) -> list[str]:
-    """The lines with those of the login in one order: both ends of a pipe run at once."""
-    at = [did.index(line) for line in LOGIN]
-    rest = [line for line in did if line not in LOGIN]
-    return [*rest[: min(at)], *LOGIN, *rest[min(at) :]]
+    """The lines with those of each login in one order: both ends of a pipe run at once."""
+    lines = list(did)
+    for at in range(len(lines) - 1):
+        if lines[at : at + 2] == LOGIN[::-1]:
+            lines[at : at + 2] = LOGIN
+    return lines
 
 
 def test_an_image_is_built_for_fargates_processor(run: Any) -> None:
-    """From what enqueue uploaded, and pushed under its tag."""
+    """From what enqueue uploaded, without a login that its Dockerfile could use, and then pushed under its tag."""
     status, did = run()
     assert status == 0
-    assert ordered(did) == [LOOK, FETCH, *LOGIN, *BUILD]
+    assert ordered(did) == [LOOK, FETCH, *BUILD, *LOGIN, PUSH]
 
 
 def test_base_images_come_through_the_cache(run: Any) -> None:
@@ -121,6 +124,8 @@ def test_base_images_come_through_the_cache(run: Any) -> None:
         '[registry."docker.io"]',
         f'  mirrors = ["{HUB}"]',
         *BUILD,
+        *LOGIN,
+        PUSH,
     ]
 
 
@@ -143,6 +148,16 @@ def test_the_builder_reads_contexts_alone(template: dict[str, Any]) -> None:
     (read,) = [each for each in policy["PolicyDocument"]["Statement"] if "s3:GetObject" in each["Action"]]
     allowed = read["Resource"]["Fn::Sub"]
     assert allowed == "${ResultsBucket.Arn}/" + environment_context_key("*").replace("*.tar.gz", "*")
+
+
+def test_the_builder_reads_no_tasks_image(template: dict[str, Any]) -> None:
+    """A Dockerfile may name any, and a build through the cache has a login: layers are given of the cache alone."""
+    resources = template["Resources"]
+    (policy,) = resources["BuilderRole"]["Properties"]["Policies"]
+    granted = [*policy["PolicyDocument"]["Statement"]]
+    granted += resources["DockerHubBasePulls"]["Properties"]["PolicyDocument"]["Statement"]
+    (reads,) = [each for each in granted if "ecr:GetDownloadUrlForLayer" in each["Action"]]
+    assert reads["Resource"]["Fn::Sub"].endswith(":repository/${AWS::StackName}-hub/*")
 
 
 def test_outputs_say_who_builds() -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from cfnlint.decode import decode_str
 
 from harbor_aws.infra.deploy.outputs import stack_from_outputs
 from harbor_aws.infra.deploy.parameters import LONGEST_NAME, PARAMETERS
-from harbor_aws.infra.deploy.prices import ALARMS, ISOLATION_ENDPOINTS
+from harbor_aws.infra.deploy.prices import ALARMS, ISOLATION_ENDPOINTS, optional_costs
 from harbor_aws.infra.deploy.stacks import TAG
 from harbor_aws.infra.deploy.template import LONGEST_BODY, template_body
 from harbor_aws.infra.local.services import MAX_RECEIVES, RETENTION_SECONDS
@@ -24,6 +25,11 @@ from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import WORKER_DEPLOYMENT
 
 ROOT = Path(__file__).parents[4]
+KNOW_NO_RESOURCES = {
+    "ecr:GetAuthorizationToken", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota",
+}  # fmt: skip
+"""https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_servicequotas.html"""
 REGIONS = ["ca-central-1", "eu-central-1", "eu-west-1", "us-east-1", "us-east-2", "us-west-2"]
 
 
@@ -50,14 +56,27 @@ def statements(node: Any) -> list[dict[str, Any]]:
     return [each for value in node for each in statements(value)] if isinstance(node, list) else []
 
 
+def dependencies(resource: dict[str, Any]) -> list[str]:
+    """What it names in DependsOn."""
+    named = resource.get("DependsOn", [])
+    return [named] if isinstance(named, str) else list(named)
+
+
 def test_cfn_lint_has_nothing_to_say() -> None:
     """No error and no warning."""
     assert [str(match) for match in lint(template_body(has_budget=True), regions=REGIONS)] == []
 
 
 def test_it_fits_into_a_request() -> None:
-    """So that no bucket is needed first."""
-    assert len(template_body(has_budget=True).encode()) < LONGEST_BODY
+    """So that no bucket is needed first, with a tenth of the room (LONGEST_BODY has its source) left for what comes."""
+    assert len(template_body(has_budget=True).encode()) <= 0.9 * LONGEST_BODY
+
+
+def test_what_is_sent_lacks_comments_alone(template: dict[str, Any]) -> None:
+    """Every resource, command and text is as in the file."""
+    file = files("harbor_aws.infra.deploy").joinpath("template.yaml").read_text()
+    assert parsed(file) == template
+    assert not re.search(r"^ *#", template_body(has_budget=True), re.MULTILINE)
 
 
 def test_a_budget_is_left_out_whole(template: dict[str, Any]) -> None:
@@ -74,7 +93,7 @@ def test_its_parameters_are_those_of_the_options(template: dict[str, Any]) -> No
 
 
 def test_every_statement_is_named_and_scoped(template: dict[str, Any]) -> None:
-    """Each has a Sid; none allows every action; only ecr:GetAuthorizationToken, which knows no resources, has all."""
+    """Each has a Sid; none allows every action; only actions that know no resources have all."""
     found = statements(template)
     assert len(found) > 20
     for statement in found:
@@ -82,7 +101,7 @@ def test_every_statement_is_named_and_scoped(template: dict[str, Any]) -> None:
         if statement["Effect"] == "Allow" and "Resource" in statement:
             actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
             assert not any("*" in action for action in actions), statement
-            assert (statement["Resource"] == "*") == (actions == ["ecr:GetAuthorizationToken"]), statement
+            assert (statement["Resource"] == "*") == (set(actions) <= KNOW_NO_RESOURCES), statement
 
 
 def test_only_the_workers_service_account_has_the_workers_role(template: dict[str, Any]) -> None:
@@ -113,10 +132,31 @@ def test_every_namespace_has_a_profile(template: dict[str, Any]) -> None:
 def test_profiles_are_made_one_after_the_other(template: dict[str, Any]) -> None:
     """Fargate refuses two at once; CoreDNS has a profile before it is there."""
     profiles = of_type(template, "AWS::EKS::FargateProfile")
-    before = {name: one["DependsOn"] for name, one in profiles.items() if isinstance(one["DependsOn"], str)}
-    assert len(before) == len(profiles) - 1
-    assert len(set(before.values()) & set(profiles)) == len(before)
+    before = {name: set(dependencies(one)) & set(profiles) for name, one in profiles.items()}
+    assert sorted(map(len, before.values())) == [0, *[1] * (len(profiles) - 1)]
+    assert len(set().union(*before.values())) == len(profiles) - 1
     assert template["Resources"]["CoreDns"]["DependsOn"] in profiles
+
+
+def test_profiles_outlive_no_way_of_their_images(template: dict[str, Any]) -> None:
+    """The routes and endpoints of a profile's subnets are there before its pods, and deleted after them."""
+    resources = template["Resources"]
+    assert {"PrivateDefaultRoute", "PrivateRoutesOfA", "PrivateRoutesOfB", "S3Endpoint"} <= set(
+        dependencies(resources["SystemProfile"])
+    )
+    isolated = {name for name, one in resources.items() if one.get("Condition") == "Isolated"}
+    ways = {
+        name for name in isolated
+        if resources[name]["Type"] in {"AWS::EC2::VPCEndpoint", "AWS::EC2::SubnetRouteTableAssociation"}
+    }  # fmt: skip
+    assert len(ways) == 5
+    assert ways <= set(dependencies(resources["IsolatedProfile"]))
+
+
+def test_what_options_cost_hangs_on_their_resources(template: dict[str, Any]) -> None:
+    """An update that adds or removes one of them is one that takes or gives up the option."""
+    conditions = {name: template["Resources"][name]["Condition"] for name in optional_costs()}
+    assert conditions == {"IsolatedProfile": "Isolated", "KedaRole": "HasKeda"}
 
 
 def test_queues_are_as_the_workers_expect(template: dict[str, Any]) -> None:

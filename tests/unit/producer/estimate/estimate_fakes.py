@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from harbor_aws.producer.estimate.earlier import Run
 from harbor_aws.producer.estimate.pods import PlannedPod
+from harbor_aws.producer.estimate.run import Run
 from harbor_aws.producer.planfile import PlannedTrial
 from harbor_aws.producer.usage import PodUsage
 
@@ -46,6 +46,7 @@ def run(
         task=task,
         bundle=bundle,
         agent=agent,
+        work=more.pop("work", agent),
         agent_seconds=seconds,
         verifier_seconds=verifier,
         start_seconds=0.0,
@@ -58,7 +59,7 @@ def usage(
 ) -> PodUsage:
     """A pod of 4 vCPU and 16 GB."""
     return PodUsage(
-        name="pod",
+        name=more.pop("name", "pod"),
         role=more.pop("role", "agent"),
         cpu_millis=4000,
         memory_mib=16 * 1024,

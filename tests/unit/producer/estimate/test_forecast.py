@@ -56,6 +56,15 @@ def test_another_agents_runs_count_only_if_asked() -> None:
     assert own.times["a"].agent == 50
 
 
+def test_an_agent_that_never_ran_is_like_no_other() -> None:
+    """Its trials are not expected to take any time; a task that its agent never ran is like those that it ran."""
+    trials = [planned("a"), planned("b", task="new", bundle="new"), planned("c", agent={"name": "claude-code"})]
+    found = forecast(trials, [run(5), run(900, agent="aider")])
+    assert found is not None
+    assert {name: times.agent for name, times in found.times.items()} == {"a": 5, "b": 5}
+    assert [(task.task, task.agent) for task in found.tasks] == [("task", "nop"), ("new", "nop")]
+
+
 def test_nothing_known_is_no_forecast() -> None:
     """And no guess."""
     assert forecast([planned("a")], []) is None

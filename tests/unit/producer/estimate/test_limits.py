@@ -134,6 +134,7 @@ def test_the_agent_waits_for_the_verifiers_between_its_steps(tmp_path: Path) -> 
         ("verifier", 100, 10),
         ("verifier", 100, 20),
     ]
+    assert [pod.is_beside_agent for pod in (agent, first, second)] == [False, True, False]
 
 
 def test_the_jobs_sizes_win(tmp_path: Path) -> None:

@@ -9,15 +9,16 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
+from harbor_aws.worker.scrub.telling import LEAST_CHARACTERS, LONG_CHARACTERS, is_place, tells_of_secret
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LEAST_CHARACTERS = 8
-"""Of a value that is looked for: shorter ones are words, and would be found everywhere. Harbor's own logs, too, show
-nothing of values up to this length (``harbor.utils.env.redact_sensitive_value``)."""
-
 LINE_CHARACTERS = 16
 """Of a line of a secret of several lines that is looked for by itself: a log may put something before each."""
+
+NUMBER_DIGITS = 16
+"""Of a form that is digits alone and is looked for: fewer are anybody's measurement."""
 
 _BASE64_SKIPPED = (0, 2, 3)
 """Characters of base64 that depend on what comes before, by how many bytes those are beyond a multiple of three."""
@@ -30,41 +31,65 @@ def forms(value: str) -> set[bytes]:
 
     As it is, without white space around it; as a string in JSON (also twice over), Python, HTML, a shell or a URL; in
     hexadecimal; in base64, wherever in a longer text it stands. Of a secret of several lines also each long line, and
-    of one that is a JSON object the strings in it.
+    of one that is a JSON object those strings in it that are secrets by their keys or their looks.
     """
     found: set[bytes] = set()
-    for part in (value.strip(), *_lines(value), *_strings_of_json(value)):
+    for part in _parts(value.strip()):
         if len(part) >= LEAST_CHARACTERS:
-            raw = part.encode(errors="surrogatepass")
-            found |= {text.encode(errors="surrogatepass") for text in _spellings(part)}
-            found |= {raw.hex().encode(), raw.hex().upper().encode(), *_base64(raw)}
-    return {form for form in found if len(form) >= LEAST_CHARACTERS}
+            found |= {raw for text in _spellings(part) for raw in _encoded(text)}
+            for raw in _encoded(part):
+                found |= {raw.hex().encode(), raw.hex().upper().encode(), *_base64(raw)}
+    return {form for form in found if len(form) >= (NUMBER_DIGITS if form.isdigit() else LEAST_CHARACTERS)}
+
+
+def _parts(value: str) -> Iterator[str]:
+    yield value
+    strings = _json_object(value)
+    if strings is None:
+        yield from _lines(value)
+        return
+    for key, text in _strings(strings):
+        if tells_of_secret(key, text) or (len(text) >= LONG_CHARACTERS and not is_place(text)):
+            yield text
+            yield from _lines(text)
 
 
 def _lines(value: str) -> Iterator[str]:
-    lines = [line.strip() for line in value.strip().splitlines()]
+    lines = [line.strip() for line in value.splitlines()]
     if len(lines) > 1:
         yield from (line for line in lines if len(line) >= LINE_CHARACTERS and not line.startswith("-----"))
 
 
-def _strings_of_json(value: str) -> Iterator[str]:
-    if value.lstrip().startswith("{"):
-        try:
-            yield from _strings(json.loads(value))
-        except ValueError:
-            return
+def _json_object(value: str) -> dict[str, Any] | None:
+    if not value.startswith("{"):
+        return None
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text, at any depth, with the key that it is under."""
     match value:
         case str():
-            yield value.strip()
+            yield key, value.strip()
         case dict():
-            for below in value.values():
-                yield from _strings(below)
+            for name, below in value.items():
+                yield from _strings(below, name)
         case list():
             for below in value:
-                yield from _strings(below)
+                yield from _strings(below, key)
+
+
+def _encoded(text: str) -> set[bytes]:
+    """As a text that is scrubbed has it, and as a file: they differ where a variable's bytes are no text."""
+    in_texts = text.encode(errors="surrogatepass")
+    try:
+        return {in_texts, text.encode(errors="surrogateescape")}
+    except UnicodeEncodeError:  # half a character, out of JSON
+        return {in_texts}
 
 
 def _spellings(text: str) -> Iterator[str]:

@@ -38,12 +38,16 @@ def scrub_tree(root: Path, needles: Needles) -> set[str]:
     found: set[str] = set()
     if not needles:
         return found
-    for directory, directories, files in os.walk(os.fsencode(root), topdown=False):
+    for directory, directories, files in os.walk(os.fsencode(root), topdown=False, onerror=_raise):
         for name in (*directories, *files):
             path = os.path.join(directory, name)  # noqa: PTH118 - names may be no text
             found |= _scrub_entry(path, needles)
             found |= _scrub_name(directory, name, needles)
     return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _scrub_entry(path: bytes, needles: Needles) -> set[str]:
