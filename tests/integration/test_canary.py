@@ -47,6 +47,8 @@ SINGING = "#!/bin/sh\nenv; env | base64 -w0\nenv > /logs/verifier/env.txt\necho 
 KEPT_ELSEWHERE = ("STORED", "MANAGED")
 """Of the canaries, those that are in no shell."""
 
+REFUSED = "in-clear"
+
 
 @dataclass
 class Aviary:
@@ -188,6 +190,8 @@ def _sing(aviary: Aviary, things: ExitStack) -> Seen:
         aviary.run("scale", "1")
         breaking = {**leaking, "kwargs": {"breaking": True}}
         aviary.job("scrubbed", agents=[leaking, breaking, {"name": "oracle"}], code=1)
+        in_clear = {**leaking, "kwargs": {"api_key": aviary.canaries["SHELL_API_KEY"]}}
+        aviary.job(REFUSED, agents=[in_clear], code=2)
     seen.scrubbed = seen.places("scrubbed") | seen.lasting_places()
     aviary.job("unscrubbed", agents=[{**leaking, "kwargs": {"unscrubbed": True}}])
     return seen
@@ -234,6 +238,13 @@ def test_the_search_can_find_them(seen: Seen) -> None:
     }
     by_harbor = {"AGENT_TOKEN", "VERIFIER_TOKEN"}  # what Harbor itself takes out of result.json
     assert seen.lasting_places()["requests to AWS"] == set(NAMES) - by_harbor
+
+
+def test_a_keyword_in_clear_goes_nowhere(seen: Seen) -> None:
+    """A job with a secret as an agent's keyword is refused, by words that do not repeat it, and leaves nothing."""
+    assert b"--ak api_key" in seen.aviary.printed
+    assert "SHELL_API_KEY" not in seen.scrubbed["printed"]
+    assert list(seen.store.list(f"jobs/{REFUSED}/")) == []
 
 
 def test_names_stand_where_they_were(seen: Seen) -> None:
