@@ -24,7 +24,7 @@ from harbor_aws.infra.secrets.reference import SecretReference
 from harbor_aws.infra.stack import LOCAL_STACK
 from harbor_aws.producer.cli.options import JsonOption, StackOption, chosen_stack, notes, output
 from harbor_aws.producer.cli.render import age
-from harbor_aws.producer.secrets import WHOLE_SECRET_CHARACTERS
+from harbor_aws.producer.secrets import PART_SECRET_CHARACTERS, WHOLE_SECRET_CHARACTERS
 from harbor_aws.producer.workers import count_workers, restart_workers
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ def set_secret(
     else:
         text = _value(name, from_env=from_env, from_file=from_file)
     check_value(text)
-    if len(text.strip()) < WHOLE_SECRET_CHARACTERS:
-        notes.print(f"It has less than {WHOLE_SECRET_CHARACTERS} characters: too short to be taken out of logs.")
+    least = PART_SECRET_CHARACTERS if text.strip().isdigit() else WHOLE_SECRET_CHARACTERS
+    if len(text.strip()) < least:
+        notes.print(f"It has less than {least} characters: too short to be taken out of logs.")
     asyncio.run(_set(chosen, name, text))
     _say_when(chosen, restart=restart, done=f"{name} is set")
 
