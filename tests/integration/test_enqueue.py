@@ -11,6 +11,7 @@ import pytest
 from harbor.models.job.config import JobConfig
 from harbor.models.job.lock import JobLock
 from tests.integration.moto_stack import make_stack, moto_server
+from tests.integration.producer_command import Command
 from tests.integration.producer_fakes import FakeWorker
 from tests.tiny_tasks import IMAGE_TOML, make_task
 
@@ -19,7 +20,6 @@ from harbor_aws.infra.layout import PLAN_NAME, job_key
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.queues import OutgoingMessage, Queue
 from harbor_aws.infra.stack import stack_file
-from harbor_aws.producer import cli
 from harbor_aws.producer.enqueue import InterruptedSendError, send, unsent_trials
 from harbor_aws.producer.jobs import list_jobs
 from harbor_aws.producer.overview import JobReader
@@ -60,23 +60,6 @@ def dataset(tmp_path: Path) -> Path:
     for name in ("one", "two", "three"):
         make_task(tmp_path / "dataset", name)
     return tmp_path / "dataset"
-
-
-class Command:
-    """Runs ``harbor-aws`` in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch = monkeypatch
-        self._capfd = capfd
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        """What it printed on stdout, or on stderr if it was to fail."""
-        self._monkeypatch.setattr("sys.argv", ["harbor-aws", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = self._capfd.readouterr()
-        assert (ended.value.code or 0) == code, out + err
-        return err if code else out
 
 
 @pytest.fixture

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.moto_stack import make_stack, moto_server
+from tests.integration.producer_command import Command
 from tests.tiny_tasks import make_task
 
 from harbor_aws.infra.layout import result_key, state_key
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.stack import stack_file
-from harbor_aws.producer import cli
 from harbor_aws.producer.planfile import load_plan
 from harbor_aws.producer.state import CommittedResult, Phase, TrialState
 from harbor_aws.producer.usage import PodUsage
@@ -77,26 +77,6 @@ def dataset(tmp_path: Path) -> Path:
     for name in ("one", "two"):
         make_task(tmp_path / "dataset", name, toml=TOML)
     return tmp_path / "dataset"
-
-
-class Command:
-    """Runs ``harbor-aws`` in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch = monkeypatch
-        self._capfd = capfd
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        """What it printed on stdout, or on stderr if it was to fail."""
-        self._monkeypatch.setattr("sys.argv", ["harbor-aws", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = self._capfd.readouterr()
-        assert (ended.value.code or 0) == code, out + err
-        return err if code else out
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self(*arguments, "--json"))
 
 
 @pytest.fixture

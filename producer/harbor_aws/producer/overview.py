@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from harbor.metrics.mean import Mean
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from harbor_aws.infra.errors import PermanentError
 from harbor_aws.infra.layout import result_key, results_prefix, state_key, states_prefix, trial_of
 from harbor_aws.producer.cost import Cost, cost
 from harbor_aws.producer.planfile import load_plan
@@ -121,11 +122,21 @@ class JobReader:
 
     def _state(self, trial: str) -> TrialState | None:
         body = self._store.get(state_key(self._job, trial))
-        return TrialState.model_validate_json(body) if body else None
+        return _parsed(TrialState, body, trial) if body else None
 
     def _result(self, trial: str) -> CommittedResult | None:
         body = self._store.get(result_key(self._job, trial))
-        return CommittedResult.model_validate_json(body) if body else None
+        return _parsed(CommittedResult, body, trial) if body else None
+
+
+def _parsed[M: BaseModel](model: type[M], body: bytes, trial: str) -> M:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise PermanentError(
+            f"What the bucket holds of trial {trial} was not written by this version of harbor-aws, or by none: "
+            f"{error.error_count()} fields make no sense. Use the version that the workers have."
+        ) from error
 
 
 def _overview(

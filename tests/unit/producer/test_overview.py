@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harbor_aws.infra.errors import UsageError
+from harbor_aws.infra.errors import PermanentError, UsageError
 from harbor_aws.infra.fargate_prices import PRICES_DATE, PRICES_REGION
 from harbor_aws.infra.layout import PLAN_NAME, job_key, result_key, state_key
 from harbor_aws.infra.objects import ObjectInfo
@@ -194,6 +194,15 @@ def test_the_cost_in_a_line() -> None:
     assert cost_line(told) == f"{line})"
     uncounted = told.model_copy(update={"trials_not_counted": 2})
     assert cost_line(uncounted) == f"{line}; 2 trials of an older version not counted)"
+
+
+@pytest.mark.parametrize("key", [result_key(JOB, "a"), state_key(JOB, "a")])
+def test_a_record_of_another_version_is_one_clear_error(key: str) -> None:
+    """Which trial's, and what to do; it is counted as nothing else."""
+    store = Store(["a"])
+    store.objects[key] = b'{"trial": "a", "phase": "levitating"}'
+    with pytest.raises(PermanentError, match="of trial a was not written by this version"):
+        read(store)
 
 
 def test_there_is_no_such_job() -> None:

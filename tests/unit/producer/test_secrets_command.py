@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.unit.infra.deploy.fake_api import FakeApi, serve_fake_api
+from tests.unit.infra.deploy.fake_api import FakeApi, fake_api_in_a_thread
 
 from harbor_aws.infra.secrets.files import read_secrets
 from harbor_aws.infra.secrets.kubernetes import SECRETS
@@ -68,24 +66,8 @@ class Bench:
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Bench]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("COLUMNS", "200")
-    is_up, is_over = threading.Event(), asyncio.Event()
-    made: list[Any] = []
-
-    async def serve() -> None:
-        async with serve_fake_api(tmp_path) as (access, api):
-            made.extend((asyncio.get_running_loop(), access, api))
-            is_up.set()
-            await is_over.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert is_up.wait(30)
-    loop, access, api = made
-    try:
+    with fake_api_in_a_thread(tmp_path) as (access, api):
         yield Bench(access, api, monkeypatch, capfd)
-    finally:
-        loop.call_soon_threadsafe(is_over.set)
-        thread.join()
 
 
 def test_the_ways_of_a_value(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
-from contextlib import asynccontextmanager
+import threading
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -13,7 +15,7 @@ from tests.unit.worker.fake_kubernetes import kubeconfig
 from harbor_aws.infra.stack import KubernetesAccess
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 Json = dict[str, Any]
@@ -153,3 +155,26 @@ async def serve_fake_api(directory: Path) -> AsyncIterator[tuple[KubernetesAcces
         yield KubernetesAccess(kubeconfig=kubeconfig(directory, f"http://127.0.0.1:{port}")), fake
     finally:
         await runner.cleanup()
+
+
+@contextmanager
+def fake_api_in_a_thread(directory: Path) -> Iterator[tuple[KubernetesAccess, FakeApi]]:
+    """The same for tests whose own thread runs a command, which has a loop of its own."""
+    is_up, is_over = threading.Event(), asyncio.Event()
+    made: list[Any] = []
+
+    async def serve() -> None:
+        async with serve_fake_api(directory) as (access, api):
+            made.extend((asyncio.get_running_loop(), access, api))
+            is_up.set()
+            await is_over.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert is_up.wait(30)
+    loop, access, api = made
+    try:
+        yield access, api
+    finally:
+        loop.call_soon_threadsafe(is_over.set)
+        thread.join()
