@@ -17,15 +17,6 @@ from harbor_aws.producer.state import Phase, TrialState
 from harbor_aws.producer.usage import Consumption, PodUsage
 
 BEFORE = Consumption(pods=1, vcpu_hours=2)
-SINCE = datetime.now(UTC) - timedelta(minutes=5)
-POD = PodUsage(
-    name="p",
-    role="agent",
-    cpu_millis=1000,
-    memory_mib=2048,
-    created_at=SINCE,
-    scheduled_at=SINCE - timedelta(hours=1),
-)
 
 
 def state(store: MemoryStore) -> TrialState:
@@ -54,7 +45,12 @@ def test_a_workers_letter_goes_on_from_its_last_attempt() -> None:
 def test_a_letter_of_sqs_takes_it_from_the_last_state() -> None:
     """Its worker died: what it last said counts, and is said of the dead trial, however often somebody looks."""
     queue, store = MemoryQueue(), MemoryStore()
-    last = TrialState(trial="t", phase=Phase.AGENT, attempt=1, worker="w", since=SINCE, pods=[POD], consumed=BEFORE)
+    since = datetime.now(UTC) - timedelta(minutes=5)
+    an_hour_before = since - timedelta(hours=1)
+    pod = PodUsage(
+        name="p", role="agent", cpu_millis=1000, memory_mib=2048, created_at=since, scheduled_at=an_hour_before
+    )
+    last = TrialState(trial="t", phase=Phase.AGENT, attempt=1, worker="w", since=since, pods=[pod], consumed=BEFORE)
     store.objects[state_key(JOB, "t")] = last.model_dump_json().encode()
     queue.put(encode(trial_message("t")))
     for _ in range(2):
