@@ -89,8 +89,12 @@ class Pod:
     def attach(self, *, stdout_bytes: int = 0, stderr_bytes: int = 0) -> tuple[str, str]:
         return self.run(attach_script(self.command_id, stdout_bytes=stdout_bytes, stderr_bytes=stderr_bytes))
 
-    def end(self) -> int:
+    def end(self, *, slowly: tuple[str, str] | None = None) -> int:
+        """End the command; where the pod is to be a busy one, a piece of the script is replaced by one with a pause."""
         _, _, script, *arguments = end_argv(self.command_id)
+        if slowly:
+            assert script.count(slowly[0]) == 1
+            script = script.replace(*slowly)
         argv = [self.shell, "-c", self.here(script.encode()).decode(), *arguments]
         return subprocess.run(argv, timeout=30, check=False, env=self.env).returncode
 
@@ -117,6 +121,11 @@ def _applets(directory: Path) -> Path:
 @pytest.fixture(params=SHELLS)
 def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Pod:
     return Pod(request.param, tmp_path / "files")
+
+
+def running(pattern: str) -> bool:
+    """Whether a process of this machine has a command line that matches; the pattern is not to match itself."""
+    return subprocess.run(["pgrep", "-f", pattern], stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -217,9 +226,7 @@ def test_a_command_within_its_time_leaves_no_timer(pod: Pod) -> None:
     """A command's own exit code counts, and what would have ended it is gone."""
     out, _ = pod.run(pod.start("exit 4", timeout_seconds=4321))
     assert out == "[start:0][end:4]"
-    until(
-        lambda: subprocess.run(["pgrep", "-f", "sleep 432[1]"], stdout=subprocess.DEVNULL, check=False).returncode == 1
-    )
+    until(lambda: not running("sleep 432[1]"))
 
 
 def test_a_command_is_ended_by_its_id(pod: Pod) -> None:
@@ -227,7 +234,7 @@ def test_a_command_is_ended_by_its_id(pod: Pod) -> None:
     leader = pod.begin(pod.start("echo begun; sleep 4322 & sleep 4323"))
     until(lambda: "shell" in pod.journal())
     assert pod.end() == 0
-    assert subprocess.run(["pgrep", "-f", "sleep 432[23]"], stdout=subprocess.DEVNULL, check=False).returncode == 1
+    assert not running("sleep 432[23]")
     until(lambda: "exit" in pod.journal())
     assert pod.attach()[0] == "[start:0]begun\n[end:143]"
     assert pod.end() == 0
@@ -243,8 +250,33 @@ def test_whoever_ends_a_command_second_waits_for_what_its_shell_left(pod: Pod) -
         first = pool.submit(pod.end)
         until(lambda: "exit" in pod.journal())
         assert pod.end() == 0
-        assert subprocess.run(["pgrep", "-f", "sleep 432[4]"], stdout=subprocess.DEVNULL, check=False).returncode == 1
+        assert not running("sleep 432[4]")
         assert first.result() == 0
+    close(leader)
+
+
+def test_whoever_ends_a_command_second_may_come_before_the_first_noted_anything(pod: Pod) -> None:
+    """It read no notes, and finds no shell: they were made, and that was ended, in between."""
+    orphan = "(trap '' TERM; exec sleep 4325) &"
+    leader = pod.begin(pod.start(f'trap "{orphan} exit 1" TERM; echo begun; while :; do sleep 0.1; done'))
+    until(lambda: "begun" in pod.printed())
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(pod.end, slowly=("look() {", "look() { sleep 0.8;"))
+        first = pool.submit(pod.end)
+        assert second.result() == 0
+        assert not running("sleep 432[5]")
+        assert first.result() == 0
+    close(leader)
+
+
+def test_a_child_that_is_born_during_a_look_is_ended_by_the_next_one(pod: Pod) -> None:
+    """The processes were listed before it was born, and its parent was gone before it was looked at."""
+    deaf = "(trap '' TERM; exec sleep {})"
+    leader = pod.begin(pod.start(f'trap "{deaf.format(4326)} & exit 1" TERM; echo begun; {deaf.format(0.8)}'))
+    until(lambda: "begun" in pod.printed())
+    second_look = 'looks=$looks+; set -- /proc/[0-9]*/stat; [ "$looks" != ++ ] || sleep 1.3; for f;'
+    assert pod.end(slowly=("for f in /proc/[0-9]*/stat;", second_look)) == 0
+    assert not running("sleep 432[6]")
     close(leader)
 
 

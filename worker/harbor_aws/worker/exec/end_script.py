@@ -8,8 +8,9 @@ KILL_GRACE_SECONDS = 2
 """How long a command has between TERM and KILL."""
 
 
-# Whoever ends a command notes whom that takes, and their session, so that another one that comes meanwhile, or after
-# the first was killed, sees to it as well, and to what the command's shell left in that session as it died.
+# Whoever ends a command notes whom that takes, and their session, before it kills, so that another one that comes
+# meanwhile, or after the first was killed, sees to it as well, and to what the command's shell left in that session as
+# it died. The notes are read after each look at the processes: if the look missed the shell, they are complete.
 #
 # Who is killed: the command's shell, all below it, and what is left without a parent in its session. Who is spared:
 # what runs the command, which is above it or leads the session, and what takes in its output; they still write down
@@ -18,6 +19,9 @@ KILL_GRACE_SECONDS = 2
 #
 # In which order: parents before children, as they were found. A shell that outlived what it waits for, if only for a
 # moment, would go on with its next line.
+#
+# A look takes a while. A process may be born after its like were listed, and its parent be gone before it is looked at:
+# all are dead when two looks, one after the other, find none.
 END = (
     f"""{CLAIM}
 exec 2>/dev/null
@@ -35,17 +39,17 @@ while [ -z "$pid" ]; do
       exit) ended=1 ;;
       shell) pid=$first ;;
       sink) sinks="$sinks$rest " ;;
-      doomed) session=$first doomed="$doomed$rest " ;;
+      doomed) doomed=1 ;;
     esac
   done <"$ha_file.run"
   [ -z "$ended" ] || [ -n "$doomed" ] || exit 0
   [ -z "$pid" ] || break
   [ "$tries" -gt 0 ] || exit 1
   tries=$((tries - 1))
-  sinks=
+  sinks= doomed=
   sleep 0.1 || sleep 1
 done
-doomed=" $pid $doomed" spared=" 1 $$ $sinks"
+doomed=" $pid " spared=" 1 $$ $sinks"
 look() {
   table=
   for f in /proc/[0-9]*/stat; do
@@ -53,10 +57,19 @@ look() {
     p=${line%% *} rest=${line##*) }
     state=${rest%% *} rest=${rest#* }
     parent=${rest%% *} rest=${rest#* } rest=${rest#* }
-    [ "$state" = Z ] && continue
     [ "$p" = "$pid" ] && session=${rest%% *}
+    [ "$state" = Z ] && continue
     table="$table $p $parent ${rest%% *}"
   done
+}
+learn() {
+  while read -r key first rest; do
+    [ "$key" = doomed ] || continue
+    [ "$first" = 0 ] || session=$first
+    for p in $rest; do
+      case $doomed in *" $p "*) ;; *) doomed="$doomed$p " ;; esac
+    done
+  done <"$ha_file.run"
 }
 descend() {
   grown=1
@@ -112,10 +125,14 @@ alive() {
     case $there in *" $p "*) living="$living $p" ;; esac
   done
 }
-find_all() {
-  look; descend; spare; adopt; descend; alive
+find_once() {
+  look; learn; descend; spare; adopt; descend; alive
   [ "$doomed" = "$noted" ] || echo "doomed ${session:-0}$living" >>"$ha_file.run"
   noted=$doomed
+}
+find_all() {
+  find_once
+  [ -n "$living" ] || find_once
 }
 find_all
 [ -n "$living" ] && kill -TERM $living
