@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,7 @@ from tests.integration.producer_fakes import FakeWorker
 from tests.tiny_tasks import IMAGE_TOML, make_task
 
 from harbor_aws.infra.errors import TransientError, UsageError
-from harbor_aws.infra.layout import PLAN_NAME, job_key
+from harbor_aws.infra.layout import PLAN_NAME, job_key, result_key, state_key
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.queues import OutgoingMessage, Queue
 from harbor_aws.infra.stack import stack_file
@@ -24,6 +25,7 @@ from harbor_aws.producer.enqueue import InterruptedSendError, send, unsent_trial
 from harbor_aws.producer.jobs import list_jobs
 from harbor_aws.producer.overview import JobReader
 from harbor_aws.producer.planfile import load_plan
+from harbor_aws.producer.state import Phase, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -231,11 +233,13 @@ def test_a_job_and_its_list(moto: Stack, dataset: Path, tmp_path: Path, command:
     worker.drain(limit=10, is_dead=lambda message: message.trial.startswith("two"))
     listed = json.loads(command("status", "--json"))
     assert sorted(job["job"] for job in listed["jobs"]) == ["newer", "older"]
-    assert all(job["trials"] == job["queued"] + job["begun"] + job["committed"] == 15 for job in listed["jobs"])
+    parts = ("queued", "begun", "committed", "dead")
+    assert all(job["trials"] == sum(job[part] for part in parts) == 15 for job in listed["jobs"])
     assert listed["stack"]["queue"]["visible"] == 20
-    assert sum(job["committed"] + job["begun"] for job in listed["jobs"]) == 10
-    for name in ("older", "newer"):
-        shown = json.loads(command("status", name, "--json"))
+    assert sum(job["committed"] + job["dead"] for job in listed["jobs"]) == 10
+    for job in listed["jobs"]:
+        shown = json.loads(command("status", job["job"], "--json"))
+        assert [shown["phases"].get(part, 0) for part in parts] == [job[part] for part in parts]
         assert sum(shown["phases"].values()) == shown["trials"] == 15
         assert {trial["reason"] for trial in shown["dead"]} <= {"PodStartError: no such image"}
     text = command("status", "older")
@@ -255,6 +259,22 @@ def test_jobs_are_listed_newest_first(moto: Stack, dataset: Path) -> None:
     store.put(job_key("ape", PLAN_NAME), b"{}\n{}\n")
     assert [(job.job, job.trials) for job in list_jobs(store, limit=5)] == [("ape", 2), ("zebra", 1)]
     assert [job.job for job in list_jobs(store, limit=1)] == ["ape"]
+
+
+def test_a_job_in_the_list_by_the_phases_of_its_trials(moto: Stack) -> None:
+    """A trial that was put back is queued; one whose state this version cannot read has begun at least."""
+    store = ObjectStore.of(moto)
+    store.put(job_key("job", PLAN_NAME), b"{}\n" * 9)
+    phases = [Phase.QUEUED, Phase.AGENT, Phase.RETRYING, Phase.HANDED_BACK, Phase.DEAD, Phase.DEAD]
+    for number, phase in enumerate(phases):
+        trial = f"t{number}"
+        state = TrialState(trial=trial, phase=phase, attempt=1, worker="w", since=datetime.now(UTC))
+        store.put(state_key("job", trial), state.model_dump_json().encode())
+    store.put(state_key("job", "t6"), b'{"phase": "of another version"}')
+    store.put(state_key("job", "t7"), state.model_dump_json().encode())
+    store.put(result_key("job", "t7"), b"{}")
+    (job,) = list_jobs(store, limit=5)
+    assert (job.trials, job.queued, job.begun, job.committed, job.dead) == (9, 2, 4, 1, 2)
 
 
 def test_a_resumed_job_is_read_as_one(moto: Stack, dataset: Path, command: Command) -> None:
@@ -299,7 +319,9 @@ def test_waiting_for_a_job_with_dead_letters(moto: Stack, dataset: Path, tmp_pat
     with fleet:
         err = command("enqueue", str(dataset), "-a", "nop", "--job-name", "some", "--wait", code=1)
     assert "1 of 3 trials are dead letters: `harbor-aws status some` says why." in err
-    shown = json.loads(command("status", "some", "--watch", "--json").splitlines()[-1])
+    err = command("status", "some", "--watch", code=1)
+    assert "1 of 3 trials is a dead letter: `harbor-aws dlq list --job some` says why." in err
+    shown = json.loads(command("status", "some", "--json"))
     assert shown["phases"] == {"committed": 2, "dead": 1}
     fetched = json.loads(command("fetch", "some", "--json"))
     assert (fetched["fetched"], fetched["present"], fetched["trials"]) == (0, 2, 3)

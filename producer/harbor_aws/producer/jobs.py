@@ -1,14 +1,16 @@
-"""The jobs of a stack, counted from listings alone: no state and no result is read."""
+"""The jobs of a stack, counted from listings and from the states of trials without a result; no result is read."""
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harbor_aws.infra.layout import PLAN_NAME, job_key, job_prefix, results_prefix, states_prefix, trial_of
+from harbor_aws.infra.layout import PLAN_NAME, job_key, job_prefix, results_prefix, state_key, states_prefix, trial_of
+from harbor_aws.producer.state import Phase, TrialState
 
 if TYPE_CHECKING:
     from harbor_aws.infra.objects import ObjectStore
@@ -18,24 +20,27 @@ _READS_AT_ONCE = 16
 
 
 class JobSummary(BaseModel):
-    """A job in a list."""
+    """A job in a list. Each of its trials is counted once."""
 
     model_config = ConfigDict(frozen=True)
 
     job: str
     enqueued_at: datetime
     trials: int
-    committed: int
-    begun: int
-    """Taken up by a worker at least once, and without a result: running, waiting to be tried again, or dead."""
     queued: int
+    """Taken up by no worker yet, or put back from the dead-letter queue."""
+    begun: int
+    """Taken up, and without an ending: running, or waiting to be tried again."""
+    committed: int
+    dead: int
+    """In the dead-letter queue."""
 
 
 def list_jobs(store: ObjectStore, *, limit: int) -> list[JobSummary]:
     """The newest ``limit`` jobs, newest first."""
-    with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_READS_AT_ONCE) as pool, ThreadPoolExecutor(_READS_AT_ONCE) as states:
         newest = newest_jobs(store, pool, limit=limit)
-        return list(pool.map(lambda found: _summary(store, *found), newest))
+        return list(pool.map(lambda found: _summary(store, states, *found), newest))
 
 
 def newest_jobs(store: ObjectStore, pool: ThreadPoolExecutor, *, limit: int) -> list[tuple[datetime, str]]:
@@ -49,16 +54,27 @@ def _enqueued_at(store: ObjectStore, job: str) -> tuple[datetime, str] | None:
     return next(((row.modified, job) for row in store.list(job_key(job, PLAN_NAME))), None)
 
 
-def _summary(store: ObjectStore, enqueued_at: datetime, job: str) -> JobSummary:
+def _summary(store: ObjectStore, pool: ThreadPoolExecutor, enqueued_at: datetime, job: str) -> JobSummary:
     plan = store.get(job_key(job, PLAN_NAME)) or b""
     total = len(plan.splitlines())
-    begun = {trial_of(row.key) for row in store.list(states_prefix(job))}
+    with_state = {trial_of(row.key) for row in store.list(states_prefix(job))}
     results = {trial_of(row.key) for row in store.list(results_prefix(job))}
+    phases = Counter(pool.map(lambda trial: _phase(store, job, trial), with_state - results))
+    dead, begun = phases[Phase.DEAD], phases.total() - phases[Phase.DEAD] - phases[Phase.QUEUED]
     return JobSummary(
         job=job,
         enqueued_at=enqueued_at,
         trials=total,
+        queued=total - begun - len(results) - dead,
+        begun=begun,
         committed=len(results),
-        begun=len(begun - results),
-        queued=total - len(begun | results),
+        dead=dead,
     )
+
+
+def _phase(store: ObjectStore, job: str, trial: str) -> Phase | None:
+    """``None`` if another version of harbor-aws wrote the state: one such trial hides no list of jobs."""
+    try:
+        return TrialState.model_validate_json(store.get(state_key(job, trial)) or b"").phase
+    except ValidationError:
+        return None

@@ -57,11 +57,11 @@ def jobs_view(jobs: Sequence[JobSummary], stack: StackView) -> RenderableType:
     table = Table(title="Jobs", title_justify="left")
     table.add_column("Job", overflow="fold", no_wrap=True, min_width=max((len(job.job) for job in jobs), default=0))
     table.add_column("Enqueued", no_wrap=True)
-    for heading in ("Trials", "Queued", "Begun", "Committed"):
+    for heading in ("Trials", "Queued", "Begun", "Committed", "Dead"):
         table.add_column(heading, justify="right")
     for job in jobs:
         when = job.enqueued_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        table.add_row(job.job, when, *map(str, (job.trials, job.queued, job.begun, job.committed)))
+        table.add_row(job.job, when, *map(str, (job.trials, job.queued, job.begun, job.committed, job.dead)))
     return Group(table if jobs else Text("No jobs yet."), Text(stack_line(stack)))
 
 

@@ -12,7 +12,8 @@ from rich.live import Live
 from harbor_aws.infra.errors import TransientError
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.queues import Queue
-from harbor_aws.producer.cli.options import JsonOption, StackOption, chosen_stack, output
+from harbor_aws.producer.cli.errors import FAILED
+from harbor_aws.producer.cli.options import JsonOption, StackOption, chosen_stack, notes, output, stack_argument
 from harbor_aws.producer.cli.render import job_view, jobs_view
 from harbor_aws.producer.follow import INTERVAL_SECONDS, Patience, follow
 from harbor_aws.producer.jobs import list_jobs
@@ -31,7 +32,12 @@ def status(
     job: Annotated[str | None, typer.Argument(help="A job's name; without it, the jobs.", show_default=False)] = None,
     *,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Look again and again; at a job, until all its trials have ended.")
+        bool,
+        typer.Option(
+            "--watch",
+            "-w",
+            help="Look again and again; at a job, until all its trials have ended: exit code 0 if each has a result.",
+        ),
     ] = False,
     last: Annotated[int, typer.Option("--last", min=1, help="How many jobs to list.")] = 20,
     stack: StackOption = None,
@@ -51,7 +57,14 @@ def status(
     if job is None:
         _show_jobs(chosen, last=last, watch=watch, as_json=as_json)
     elif watch:
-        follow_job(chosen, job, console=output, as_json=as_json)
+        last_look = follow_job(chosen, job, console=output, as_json=as_json)
+        if dead := len(last_look.dead):
+            are = "is a dead letter" if dead == 1 else "are dead letters"
+            why = f"harbor-aws dlq list --job {job}{stack_argument(stack)}"
+            notes.print(
+                f"{dead} of {last_look.trials} trials {are}: `{why}` says why.", highlight=False, soft_wrap=True
+            )
+            raise typer.Exit(FAILED)
     else:
         overview, view = JobReader(ObjectStore.of(chosen), job).read(), StackReader(chosen).read()
         if as_json:
