@@ -38,6 +38,15 @@ def test_what_failed_comes_first() -> None:
     assert "The clock is right" not in text
 
 
+def test_what_rests_on_a_failure_is_named_in_one_line() -> None:
+    """Not in rows of its own, which would hide the one that failed."""
+    resting = [Finding(each, f"{each} is there", Outcome.resting(["workers"])) for each in ("exec", "probe")]
+    text = shown([*FINDINGS, *resting])
+    assert "Skipped, for they rest on one that is not well: exec, probe\n" in text
+    assert "probe is there" not in text
+    assert "5 checks: 1 ok, 1 warning, 1 failed, 2 skipped." in text
+
+
 def test_the_summary() -> None:
     """How many of each, and how many are for other stacks."""
     assert summary(FINDINGS) == "3 checks: 1 ok, 1 warning, 1 failed. 1 more are not a matter of such a stack."

@@ -30,7 +30,8 @@ class Outcome:
     """What to type, or where to look; of a warning and a failure."""
     is_blocking: bool = False
     """Whether what rests on it cannot be looked at."""
-
+    rests_on: tuple[str, ...] = ()
+    """Ids of the checks because of which it was not looked at itself."""
     is_applicable: bool = True
     """Whether such a stack has what the check is about."""
 
@@ -58,6 +59,12 @@ class Outcome:
     @classmethod
     def blocked(cls, reason: str) -> Self:
         return cls(Verdict.SKIPPED, reason, is_blocking=True)
+
+    @classmethod
+    def resting(cls, on: Iterable[str]) -> Self:
+        """Blocked because others failed or are blocked."""
+        rests_on = tuple(on)
+        return cls(Verdict.SKIPPED, f"it rests on {', '.join(rests_on)}", is_blocking=True, rests_on=rests_on)
 
 
 @dataclass(frozen=True, slots=True)

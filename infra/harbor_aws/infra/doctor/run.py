@@ -49,7 +49,7 @@ async def examine(
             return Outcome.inapplicable(f"not a matter of {subject.kind}")
         blocking = [need for need in check.needs if need in found and (await found[need]).outcome.is_blocking]
         if blocking:
-            return Outcome.blocked(f"it rests on {', '.join(blocking)}")
+            return Outcome.resting(blocking)
         return await _look(check, subject, check.seconds or patience_seconds)
 
     async with asyncio.TaskGroup() as group:

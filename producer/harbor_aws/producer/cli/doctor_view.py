@@ -58,7 +58,7 @@ class Progress:
 
 
 def findings_view(question: Question, findings: Sequence[Finding]) -> RenderableType:
-    """Every check that applies with its evidence, then what to do, what failed first."""
+    """Every check that applies with its evidence, then those that rest on what failed, then what to do first."""
     shown = [finding for finding in findings if finding.outcome.is_applicable]
     table = Table(title=f"Stack {question.stack}", title_justify="left")
     table.add_column("Verdict", no_wrap=True)
@@ -66,9 +66,11 @@ def findings_view(question: Question, findings: Sequence[Finding]) -> Renderable
     table.add_column("What is to be so", ratio=2)
     table.add_column("What was seen", ratio=3, overflow="fold")
     for finding in shown:
+        if finding.outcome.rests_on:
+            continue
         verdict = Text(str(finding.verdict), style=_STYLES[finding.verdict])
         table.add_row(verdict, Text(finding.id), Text(finding.title), Text(finding.outcome.evidence))
-    return Group(table, *_fixes(shown), Text(summary(findings)))
+    return Group(table, *_unlooked(shown), *_fixes(shown), Text(summary(findings)))
 
 
 def summary(findings: Sequence[Finding]) -> str:
@@ -78,6 +80,13 @@ def summary(findings: Sequence[Finding]) -> str:
     said = ", ".join(f"{number} {verdict}" for verdict, number in seen.items() if number)
     other = len(findings) - len(shown)
     return f"{len(shown)} checks: {said}." + (f" {other} more are not a matter of such a stack." if other else "")
+
+
+def _unlooked(findings: Sequence[Finding]) -> list[RenderableType]:
+    resting = [finding.id for finding in findings if finding.outcome.rests_on]
+    return (
+        [Text(f"Skipped, for they rest on one that is not well: {', '.join(resting)}", style="dim")] if resting else []
+    )
 
 
 def _fixes(findings: Sequence[Finding]) -> list[RenderableType]:
