@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from harbor_aws.infra.stack import KubernetesAccess
-    from harbor_aws.worker.pods import Pod
+    from harbor_aws.worker.pod import Pod
 
     Record = Callable[[dict[str, Any]], None]
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from tests.chaos.workload import Expected
 
-    from harbor_aws.worker.pods import Pod, PodKeeper
+    from harbor_aws.worker.pod import Pod
+    from harbor_aws.worker.pods import PodKeeper
 
 
 class Taken:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.chaos.proxy import ChaosProxy
 
     from harbor_aws.infra.cluster import Cluster
-    from harbor_aws.worker.pods import Pod
+    from harbor_aws.worker.pod import Pod
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 

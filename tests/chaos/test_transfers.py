@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from tests.chaos.trees import Snapshot
 
     from harbor_aws.infra.cluster import Cluster
-    from harbor_aws.worker.pods import Pod, PodKeeper
+    from harbor_aws.worker.pod import Pod
+    from harbor_aws.worker.pods import PodKeeper
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 

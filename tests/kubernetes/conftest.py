@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
-    from harbor_aws.worker.pods import Pod
+    from harbor_aws.worker.pod import Pod
 
     MakeRequest = Callable[..., PodRequest]
     RunPod = Callable[..., AbstractAsyncContextManager[Pod]]

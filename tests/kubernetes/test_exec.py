@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from harbor_aws.worker.pods import Pod, PodKeeper
+    from harbor_aws.worker.pod import Pod
+    from harbor_aws.worker.pods import PodKeeper
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from harbor_aws.worker.pod import Pod
     from harbor_aws.worker.pod_spec import PodRequest
-    from harbor_aws.worker.pods import Pod, PodKeeper
+    from harbor_aws.worker.pods import PodKeeper
 
     Inside = Callable[..., None]
     RunPod = Callable[..., AbstractAsyncContextManager[Pod]]

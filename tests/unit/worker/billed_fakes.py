@@ -9,8 +9,8 @@ from tests.unit.worker.trial_fakes import LosingPodsEnvironment, MemoryEnvironme
 
 from harbor_aws.infra.fargate import FargateSize
 from harbor_aws.worker.attempt import current_attempt
+from harbor_aws.worker.pod import Pod
 from harbor_aws.worker.pod_spec import PodOwner, PodRequest, pod_manifest
-from harbor_aws.worker.pods import Pod
 
 HOUR = timedelta(hours=1)
 

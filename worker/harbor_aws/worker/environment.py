@@ -51,9 +51,10 @@ from harbor_aws.worker.network_probe import (
     confirm_no_network,
 )
 from harbor_aws.worker.network_targets import network_targets
+from harbor_aws.worker.pod import not_started
 from harbor_aws.worker.pod_security import ROOT, restricted_user, user_within
 from harbor_aws.worker.pod_spec import PodOwner, PodRequest
-from harbor_aws.worker.pods import CAPACITY_PATIENCE_SECONDS, not_started
+from harbor_aws.worker.pods import CAPACITY_PATIENCE_SECONDS
 from harbor_aws.worker.transfer.compression import Compression
 from harbor_aws.worker.transfer.download import download_directory, download_file
 from harbor_aws.worker.transfer.upload import upload_directory, upload_file
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from harbor_aws.infra.cluster import Cluster
     from harbor_aws.infra.fargate import FargateSize
     from harbor_aws.worker.attempt import Attempt
-    from harbor_aws.worker.pods import Pod
+    from harbor_aws.worker.pod import Pod
 
 _EXPLANATION_SECONDS = 5.0
 """How long to wait for the watch to say why a stream was cut."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harbor_aws.infra.cluster import Cluster
     from harbor_aws.producer.message import TrialMessage
     from harbor_aws.producer.state import TrialState
-    from harbor_aws.worker.pods import Pod
+    from harbor_aws.worker.pod import Pod
 
 Json = dict[str, Any]
 

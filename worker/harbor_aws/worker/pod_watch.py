@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harbor_aws.infra.cluster import Cluster
-    from harbor_aws.worker.pods import Pod
+    from harbor_aws.worker.pod import Pod
 
 logger = logging.getLogger(__name__)
 
