@@ -12,8 +12,6 @@ from harbor.agents.factory import AgentFactory
 from harbor.utils.env import is_env_template
 from harbor.utils.import_path import import_symbol
 
-from harbor_aws.producer.support import unset_variable, unset_variables
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -31,8 +29,6 @@ def agent_reasons(config: JobConfig, environ: Mapping[str, str]) -> list[str]:
         reasons += _agent_reasons(agent, environ)
     if config.verifier.import_path and (reason := _import_reason(config.verifier.import_path)):
         reasons.append(f"The verifier cannot be imported: {reason}")
-    for option, env in (("environment.env", config.environment.env), ("--ve", config.verifier.env)):
-        reasons += [f"{option} {unset_variable(name)}" for name in unset_variables(env, environ)]
     if unknown := sorted(config.environment.kwargs.keys() - ENVIRONMENT_KWARGS):
         reasons.append(f"Unknown environment option(s) --ek {', '.join(unknown)}; known: {_known()}.")
     return list(dict.fromkeys(reasons))
@@ -46,8 +42,6 @@ def _agent_reasons(agent: AgentConfig, environ: Mapping[str, str]) -> Iterator[s
     # litellm, which some agents import, otherwise fetches a price list from the network when it is imported.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     name = agent.name or agent.import_path
-    unset = unset_variables(agent.env, environ)
-    yield from (f"--ae {unset_variable(variable)}" for variable in unset)
     try:
         agent_class = AgentFactory.get_agent_class_from_config(agent)
     except (ValueError, TypeError, ImportError):

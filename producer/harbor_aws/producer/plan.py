@@ -26,12 +26,13 @@ from harbor_aws.producer.planfile import PlannedTrial
 from harbor_aws.producer.portable import portable_job_config, portable_trial_config, unportable_reasons
 from harbor_aws.producer.refusal import Objections
 from harbor_aws.producer.secrets import secret_reasons
-from harbor_aws.producer.support import task_environments, unset_variable_reasons, unsupported_reasons
+from harbor_aws.producer.support import task_environments, unsupported_reasons
 from harbor_aws.producer.task_images.source import ImageSource
 from harbor_aws.producer.tasks import ResolvedTasks, resolve_tasks, task_label, without_tasks
+from harbor_aws.producer.variables import called_for, job_variable_reasons, task_variable_reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -86,6 +87,7 @@ async def prepare(
     stack: Stack | None = None,
     deadline_seconds: float = TRIAL_DEADLINE_SECONDS,
     uses: Callable[[Sequence[PlannedTrial]], Mapping[TaskRun, PodUse]] | None = None,
+    missing: Callable[[frozenset[str]], Awaitable[frozenset[str]]] | None = None,
 ) -> Prepared:
     """Plan a job, check all of it, and pack its tasks into ``directory``.
 
@@ -93,6 +95,8 @@ async def prepare(
         stack: where it is to run; ``None`` for one that enforces no network policy.
         deadline_seconds: how long an attempt may take.
         uses: what earlier runs of the tasks used, by which they get other sizes; asked once, may block.
+        missing: of the variables that the job and its tasks call ``${NAME}``, those that the workers lack; by default
+            those that this process lacks.
 
     Raises:
         RefusedError: something of the job cannot run; all reasons at once.
@@ -105,6 +109,7 @@ async def prepare(
     objections.job += [*agent_reasons(config, os.environ), *secret_reasons(config, os.environ)]
     resolved = await resolve_tasks(config, objections)
     _check_tasks(config, resolved, objections, stack)
+    await _check_variables(config, resolved, objections, missing or _missing_here)
     digests = await _pack(resolved, objections, directory=directory)
     planning = _Planning(config, resolved, digests, attempts=attempts, deadline_seconds=deadline_seconds)
     trials, configs = planning.trials(objections)
@@ -139,12 +144,27 @@ def _check_name(job: str) -> None:
 
 def _check_tasks(config: JobConfig, resolved: ResolvedTasks, objections: Objections, stack: Stack | None) -> None:
     for task_id, task in resolved.loaded.items():
-        reasons = [
-            *unsupported_reasons(task, options=config.environment, verify=not config.verifier.disable, stack=stack),
-            *unset_variable_reasons(task, config=config, environ=os.environ),
-        ]
-        if reasons:
+        verify = not config.verifier.disable
+        if reasons := unsupported_reasons(task, options=config.environment, verify=verify, stack=stack):
             objections.tasks[task_id.get_name()] += reasons
+
+
+async def _check_variables(
+    config: JobConfig,
+    resolved: ResolvedTasks,
+    objections: Objections,
+    missing: Callable[[frozenset[str]], Awaitable[frozenset[str]]],
+) -> None:
+    names = called_for(config, (task.config for task in resolved.loaded.values()))
+    lacking = await missing(names) if names else names
+    objections.job += job_variable_reasons(config, lacking)
+    for task_id, task in resolved.loaded.items():
+        if reasons := task_variable_reasons(task.config, config, lacking):
+            objections.tasks[task_id.get_name()] += reasons
+
+
+async def _missing_here(names: frozenset[str]) -> frozenset[str]:
+    return names - os.environ.keys()
 
 
 async def _pack(resolved: ResolvedTasks, objections: Objections, *, directory: Path) -> dict[TaskIdType, str]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from harbor.utils.env import is_env_template, is_sensitive_env_key
 
+from harbor_aws.producer.variables import job_environments
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -36,20 +38,13 @@ def secret_reasons(config: JobConfig, environ: Mapping[str, str]) -> list[str]:
 
 
 def _redacted(config: JobConfig, environ: Mapping[str, str]) -> Iterator[str]:
-    for option, env in _environments(config):
+    for option, env in job_environments(config):
         for name, value in env.items():
             if is_sensitive_env_key(name) and not is_env_template(value) and environ.get(name) != value:
                 yield (
                     f"{option} {name}=… holds a secret, which must not travel through the queue: give {name} to the "
                     f"workers (`harbor-aws secrets set {name}`) and pass {option} '{name}=${{{name}}}'"
                 )
-
-
-def _environments(config: JobConfig) -> Iterator[tuple[str, dict[str, str]]]:
-    agents = [*config.agents, *([config.user_agent] if config.user_agent else [])]
-    yield from (("--ae", agent.env) for agent in agents)
-    yield "environment.env", config.environment.env
-    yield "--ve", config.verifier.env
 
 
 def _secret_kwargs(config: JobConfig) -> Iterator[str]:

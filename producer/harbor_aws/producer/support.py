@@ -10,21 +10,18 @@ from typing import TYPE_CHECKING
 
 from harbor.constants import MAIN_SERVICE_NAME
 from harbor.environments.definition import COMPOSE_FILE_NAME, DOCKERFILE_NAME, has_agent_environment_definition
-from harbor.models.agent.name import AgentName
 from harbor.models.task.config import ArtifactConfig, EnvironmentConfig, TaskOS
 from harbor.models.task.verifier_mode import resolve_verifier_environment_definition
 from harbor.models.trial.config import ResourceMode
-from harbor.utils.env import get_required_host_vars
 
 from harbor_aws.infra.errors import PermanentError
 from harbor_aws.infra.fargate import size_for
 from harbor_aws.producer.network import network_reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from harbor.models.job.config import JobConfig
     from harbor.models.task.config import StepConfig, TaskConfig
     from harbor.models.task.task import Task
     from harbor.models.trial.config import EnvironmentConfig as EnvironmentOptions
@@ -76,29 +73,6 @@ def unsupported_reasons(
     return list(dict.fromkeys(reasons))
 
 
-def unset_variable_reasons(task: Task, *, config: JobConfig, environ: Mapping[str, str]) -> list[str]:
-    """Which ``${VAR}`` of the task have no value and no default, the job's own settings applied."""
-    wanted = {
-        "environment": _without(task.config.environment.env, config.environment.env),
-        "verifier": {} if config.verifier.disable else _without(_verifier_env(task.config), config.verifier.env),
-        "solution": task.config.solution.env if _has_oracle(config) else {},
-    }
-    return [
-        f"[{section}.env] {unset_variable(name)}"
-        for section, env in wanted.items()
-        for name in unset_variables(env, environ)
-    ]
-
-
-def unset_variables(env: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
-    """The names that ``env`` refers to as ``${NAME}`` without a default and that ``environ`` lacks."""
-    return [name for name, default in get_required_host_vars(dict(env)) if default is None and name not in environ]
-
-
-def unset_variable(name: str) -> str:
-    return f"needs ${{{name}}}, which is not set: export it here, and `harbor-aws secrets set {name}`"
-
-
 def _environment_reasons(environment: TaskEnvironment, options: EnvironmentOptions) -> Iterator[str]:
     config, label = environment.config, environment.label
     if (environment.directory / COMPOSE_FILE_NAME).is_file():
@@ -146,19 +120,3 @@ def _service_reasons(config: TaskConfig) -> Iterator[str]:
     }
     if others := sorted(service for service in services if service not in (None, MAIN_SERVICE_NAME)):
         yield f"it collects from docker compose services ({', '.join(others)}); a trial here is one container"
-
-
-def _verifier_env(config: TaskConfig) -> dict[str, str]:
-    verifiers = [config.verifier, *(step.verifier for step in config.steps or [])]
-    env: dict[str, str] = {}
-    for verifier in verifiers:
-        env |= verifier.env | (verifier.environment.env if verifier.environment else {})
-    return env
-
-
-def _without(env: Mapping[str, str], overridden: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name not in overridden}
-
-
-def _has_oracle(config: JobConfig) -> bool:
-    return any(agent.name == AgentName.ORACLE.value for agent in config.agents)

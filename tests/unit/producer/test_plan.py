@@ -16,6 +16,7 @@ from harbor_aws.producer.refusal import RefusedError
 from harbor_aws.producer.tasks import DatasetError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 GPU_TOML = IMAGE_TOML + "gpus = 1\n"
@@ -35,10 +36,20 @@ def bundles(tmp_path: Path) -> Path:
     return tmp_path / "bundles"
 
 
-async def plan(bundles: Path, *, skip_unsupported: bool = False, **config: Any) -> Prepared:
+async def plan(
+    bundles: Path,
+    *,
+    skip_unsupported: bool = False,
+    missing: Callable[[frozenset[str]], Awaitable[frozenset[str]]] | None = None,
+    **config: Any,
+) -> Prepared:
     config.setdefault("job_name", "job")
     return await prepare(
-        JobConfig.model_validate(config), directory=bundles, attempts=3, skip_unsupported=skip_unsupported
+        JobConfig.model_validate(config),
+        directory=bundles,
+        attempts=3,
+        skip_unsupported=skip_unsupported,
+        missing=missing,
     )
 
 
@@ -109,6 +120,23 @@ async def test_every_offending_task_is_named_at_once(dataset: Path, bundles: Pat
     ):
         assert part in text, text
     assert "  one:" not in text
+
+
+async def test_variables_that_workers_alone_have(dataset: Path, bundles: Path) -> None:
+    """They are asked for once, by name, and neither planning nor packing needs their values here."""
+    make_task(dataset, "keyed", toml=IMAGE_TOML + '[environment.env]\nA = "${NOT_SET_HERE}"\nB = "${B:-b}"\n')
+    asked: list[frozenset[str]] = []
+
+    async def none_missing(names: frozenset[str]) -> frozenset[str]:
+        asked.append(names)
+        return frozenset()
+
+    agent = {"name": "nop", "env": {"A_TOKEN": "${NOT_SET_EITHER}"}}
+    tasks = {"path": dataset, "task_names": ["one", "keyed"]}
+    prepared = await plan(bundles, missing=none_missing, datasets=[tasks], agents=[agent])
+    assert {trial.task for trial in prepared.trials} == {"one", "keyed"}
+    assert asked == [{"NOT_SET_HERE", "NOT_SET_EITHER"}]
+    assert prepared.trials[0].trial_config["agent"]["env"] == {"A_TOKEN": "${NOT_SET_EITHER}"}
 
 
 async def test_unsupported_tasks_can_be_left_out(dataset: Path, bundles: Path) -> None:

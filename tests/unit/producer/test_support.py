@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harbor.models.job.config import JobConfig
 from harbor.models.task.task import Task
 from harbor.models.trial.config import EnvironmentConfig
 from tests.tiny_tasks import IMAGE_TOML, make_task
 
 from harbor_aws.producer.examples import tasks_directory
-from harbor_aws.producer.support import task_environments, unset_variable_reasons, unsupported_reasons
+from harbor_aws.producer.support import task_environments, unsupported_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,27 +104,3 @@ def test_what_is_built(tmp_path: Path) -> None:
         "tests",
     ]
     assert not any(environment.is_built for environment in task_environments(Task(named), verify=True))
-
-
-ENV_TOML = (
-    IMAGE_TOML
-    + '[environment.env]\nA = "${A}"\nD = "${D:-x}"\n[verifier.env]\nV = "${V}"\n[solution.env]\nS = "${S}"\n'
-)
-
-
-@pytest.mark.parametrize(
-    ("config", "environ", "unset"),
-    [
-        ({}, {}, ["[environment.env] A", "[verifier.env] V", "[solution.env] S"]),
-        ({}, {"A": "", "V": "v", "S": "s"}, []),
-        ({"agents": [{"name": "nop"}]}, {}, ["[environment.env] A", "[verifier.env] V"]),
-        ({"environment": {"env": {"A": "a"}}, "verifier": {"disable": True}}, {"S": "s"}, []),
-        ({"verifier": {"env": {"V": "v"}}}, {"A": "a", "S": "s"}, []),
-    ],
-)
-def test_unset_variables(tmp_path: Path, config: dict[str, Any], environ: dict[str, str], unset: list[str]) -> None:
-    """A ${VAR} without a value or a default is named, unless the job sets the variable or its section is not used."""
-    found = unset_variable_reasons(
-        Task(make_task(tmp_path, toml=ENV_TOML)), config=JobConfig.model_validate(config), environ=environ
-    )
-    assert [reason.replace("needs ${", "").split("}")[0] for reason in found] == unset

@@ -32,6 +32,7 @@ from harbor_aws.producer.cli.options import (
 )
 from harbor_aws.producer.cli.status import follow_job
 from harbor_aws.producer.cli.task_images import build_task_images
+from harbor_aws.producer.cli.variables import missing_variables
 from harbor_aws.producer.enqueue import claim, ensure_name_is_free, send, unsent_trials, upload_bundles
 from harbor_aws.producer.estimate.prepared import estimate_of
 from harbor_aws.producer.estimate.used import uses_of
@@ -154,6 +155,7 @@ def _start(stack: Stack, config: JobConfig, options: Mapping[str, Any]) -> str |
                     stack=stack,
                     deadline_seconds=Settings().trial_deadline_seconds,
                     uses=partial(uses_of, store) if options["right_size"] else None,
+                    missing=partial(missing_variables, stack),
                 )
             )
             price = estimate_of(stack, store, prepared)

@@ -246,6 +246,7 @@ def _of_dataset(stack: Stack | None, config: JobConfig, options: Mapping[str, An
                 stack=stack or _DEPLOYED_LATER,
                 deadline_seconds=Settings().trial_deadline_seconds,
                 uses=partial(uses_of, store) if store and options["right_size"] else None,
+                missing=_none_missing,
             )
         )
         for line in prepared.skipped:
@@ -262,6 +263,11 @@ def _of_dataset(stack: Stack | None, config: JobConfig, options: Mapping[str, An
     if options["right_size"] and not found.right_sized:
         notes.print(right_sized_line(found), highlight=False, markup=False)
     return found
+
+
+async def _none_missing(_names: frozenset[str]) -> frozenset[str]:
+    """Whoever asks for a price need not have given the workers their keys yet."""
+    return frozenset()
 
 
 def _signature() -> inspect.Signature:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import sys
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 - Typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
@@ -14,11 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from harbor_aws.infra.cluster import Cluster
 from harbor_aws.infra.errors import UsageError
-from harbor_aws.infra.local.stack import secrets_directory
-from harbor_aws.infra.secrets.files import DirectorySecrets
-from harbor_aws.infra.secrets.kubernetes import KubernetesSecrets
+from harbor_aws.infra.secrets.kept import open_secrets
 from harbor_aws.infra.secrets.names import check_name, check_value
 from harbor_aws.infra.secrets.reference import SecretReference
 from harbor_aws.infra.stack import LOCAL_STACK
@@ -28,8 +24,6 @@ from harbor_aws.producer.secrets import PART_SECRET_CHARACTERS, WHOLE_SECRET_CHA
 from harbor_aws.producer.workers import count_workers, restart_workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from harbor_aws.infra.secrets.stored import StoredSecret
     from harbor_aws.infra.stack import Stack
 
@@ -151,28 +145,18 @@ def _reference(stack: Stack, text: str) -> SecretReference:
     return reference
 
 
-@asynccontextmanager
-async def _secrets(stack: Stack) -> AsyncIterator[DirectorySecrets | KubernetesSecrets]:
-    """Where the stack keeps them. The local one's Kubernetes has no Secrets: its workers read this machine's files."""
-    if stack.name == LOCAL_STACK:
-        yield DirectorySecrets(secrets_directory())
-    else:
-        async with Cluster.open(stack.workers) as cluster:
-            yield KubernetesSecrets(cluster)
-
-
 async def _set(stack: Stack, name: str, value: str) -> None:
-    async with _secrets(stack) as secrets:
+    async with open_secrets(stack) as secrets:
         await secrets.set(name, value)
 
 
 async def _list(stack: Stack) -> list[StoredSecret]:
-    async with _secrets(stack) as secrets:
+    async with open_secrets(stack) as secrets:
         return await secrets.list()
 
 
 async def _remove(stack: Stack, name: str) -> bool:
-    async with _secrets(stack) as secrets:
+    async with open_secrets(stack) as secrets:
         return await secrets.remove(name)
 
 
