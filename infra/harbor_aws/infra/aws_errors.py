@@ -16,7 +16,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from harbor_aws.infra.deploy.advice import advice
+from harbor_aws.infra.aws_advice import advice
 from harbor_aws.infra.errors import PermanentError, TransientError, UsageError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from harbor_aws.infra.deploy.advice import advice
+from harbor_aws.infra.aws_advice import advice
 from harbor_aws.infra.deploy.events import operation, progress
 from harbor_aws.infra.deploy.steps import is_success, is_under_way
 from harbor_aws.infra.errors import InfrastructureError, TransientError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.infra.deploy.event_streams import ADDRESS_REASON, DELETION_REASON, PERMISSION_REASON
 
-from harbor_aws.infra.deploy.advice import advice
+from harbor_aws.infra.aws_advice import advice
 
 
 @pytest.mark.parametrize(
