@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 import yaml
+from tests.kubernetes.own_plan import own_plan
 from tests.unit.infra.deploy.watching import Memory
 
 from harbor_aws.infra.cluster import AccessRefusedError, Cluster, ObjectConflictError
@@ -20,10 +21,9 @@ from harbor_aws.infra.deploy.apply import apply_objects
 from harbor_aws.infra.deploy.kinds import Kinds
 from harbor_aws.infra.deploy.manifests import manifests
 from harbor_aws.infra.deploy.manifests.permissions import RULES, SERVICE_ACCOUNT
-from harbor_aws.infra.deploy.manifests.plan import ClusterPlan
 from harbor_aws.infra.deploy.removal import remove_objects
 from harbor_aws.infra.fargate import FargateSize
-from harbor_aws.infra.stack import WORKER_DEPLOYMENT, KubernetesAccess, Stack
+from harbor_aws.infra.stack import WORKER_DEPLOYMENT, KubernetesAccess
 from harbor_aws.worker.exec.command import run_command
 from harbor_aws.worker.exec.command_script import Command
 from harbor_aws.worker.pod_spec import PodOwner, PodRequest
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from harbor_aws.infra.deploy.manifests.plan import ClusterPlan
+
 IMAGE = "busybox:latest"
 GENEROUS_SECONDS = 90
 TERMS = PresenceTerms(interval_seconds=1.0, duration_seconds=8.0)
@@ -43,27 +45,8 @@ TERMS = PresenceTerms(interval_seconds=1.0, duration_seconds=8.0)
 @pytest.fixture
 def plan(access: KubernetesAccess) -> Iterator[ClusterPlan]:
     """A stack in namespaces of its own, of which nothing stays."""
-    name = f"t{uuid.uuid4().hex[:6]}"
-    stack = Stack(
-        name=name,
-        region="eu-west-1",
-        queue_url="q",
-        dead_letter_queue_url="d",
-        bucket="b",
-        trials=access.model_copy(update={"namespace": f"{name}-trials"}),
-        workers=access.model_copy(update={"namespace": f"{name}-workers"}),
-    )
-    made = ClusterPlan(
-        stack=stack,
-        worker_image=IMAGE,
-        worker_role_arn="arn:aws:iam::123456789012:role/worker",
-        trials_security_group="sg-1",
-        log_group=f"/harbor-aws/{name}/pods",
-        max_vcpus=2,
-        drain_seconds=5,
-    )
-    yield made
-    asyncio.run(remove_objects(stack, watcher=Memory()))
+    with own_plan(access, image=IMAGE) as made:
+        yield made
 
 
 async def versions(cluster: Cluster, objects: list[dict[str, Any]]) -> dict[str, str]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.unit.infra.deploy.watching import Memory
+from tests.kubernetes.own_plan import ROLE, own_plan
 
 from harbor_aws.infra.aws import Account
 from harbor_aws.infra.cluster import Cluster
 from harbor_aws.infra.deploy.apply import apply_objects
 from harbor_aws.infra.deploy.manifests import manifests
-from harbor_aws.infra.deploy.manifests.plan import ClusterPlan
-from harbor_aws.infra.deploy.removal import remove_objects
 from harbor_aws.infra.doctor.catalogue import CHECKS
 from harbor_aws.infra.doctor.check import Kind
 from harbor_aws.infra.doctor.finding import Outcome, Verdict
@@ -29,10 +26,11 @@ from harbor_aws.infra.stack import WORKER_DEPLOYMENT, KubernetesAccess, Stack
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from harbor_aws.infra.deploy.manifests.plan import ClusterPlan
+
 pytestmark = [pytest.mark.kubernetes, pytest.mark.parametrize("access", ["real"], indirect=True)]
 
 IMAGE = "busybox:latest"
-ROLE = "arn:aws:iam::123456789012:role/worker"
 MAX_VCPUS = 2
 
 ASKED = {
@@ -81,28 +79,9 @@ class Deployed:
 @pytest.fixture
 def deployed(access: KubernetesAccess) -> Iterator[Deployed]:
     """A stack in namespaces of its own, of which nothing stays. It has no worker."""
-    name = f"t{uuid.uuid4().hex[:6]}"
-    stack = Stack(
-        name=name,
-        region="eu-west-1",
-        queue_url="q",
-        dead_letter_queue_url="d",
-        bucket="b",
-        trials=access.model_copy(update={"namespace": f"{name}-trials"}),
-        workers=access.model_copy(update={"namespace": f"{name}-workers"}),
-    )
-    plan = ClusterPlan(
-        stack=stack,
-        worker_image="no-such-image:1",
-        worker_role_arn=ROLE,
-        trials_security_group="sg-1",
-        log_group=f"/harbor-aws/{name}/pods",
-        max_vcpus=MAX_VCPUS,
-        drain_seconds=5,
-    )
-    asyncio.run(_apply(plan))
-    yield Deployed(plan)
-    asyncio.run(remove_objects(stack, watcher=Memory()))
+    with own_plan(access, image="no-such-image:1", max_vcpus=MAX_VCPUS) as plan:
+        asyncio.run(_apply(plan))
+        yield Deployed(plan)
 
 
 async def _apply(plan: ClusterPlan) -> None:
