@@ -42,6 +42,14 @@ class ObjectInfo:
     """When it was last written (UTC)."""
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """An object's content, and what tells it from what it was before."""
+
+    body: bytes
+    etag: str
+
+
 class ObjectMissingError(PermanentError):
     """There is no such object."""
 
@@ -63,9 +71,15 @@ class ObjectStore:
 
     def get(self, key: str) -> bytes | None:
         """The object's content, or ``None`` if there is none."""
+        found = self.get_version(key)
+        return found.body if found else None
+
+    def get_version(self, key: str) -> ObjectVersion | None:
+        """The object as it is now, or ``None`` if there is none."""
         try:
             with self._translated(key):
-                return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+                answer = self._client.get_object(Bucket=self._bucket, Key=key)
+                return ObjectVersion(answer["Body"].read(), answer["ETag"])
         except ObjectMissingError:
             return None
 
@@ -74,20 +88,32 @@ class ObjectStore:
             self._client.put_object(Bucket=self._bucket, Key=key, Body=body)
 
     def put_if_absent(self, key: str, body: bytes) -> bool:
-        """Write an object unless there is one: ``True`` if the object is now ours.
+        """Write an object unless there is one: ``True`` if the object is now ours; see :meth:`put_if_unchanged`."""
+        return self.put_if_unchanged(key, body, etag=None) is not None
+
+    def put_if_unchanged(self, key: str, body: bytes, *, etag: str | None) -> str | None:
+        """Write an object if it is still the version that is known: the new one's ETag, or ``None`` if it is not.
 
         A PUT whose answer was lost is retried by botocore and then finds its own object; it is told apart from
         somebody else's by the content.
+
+        Args:
+            etag: of the version that is known; ``None`` if there was none.
         """
+        place = f"s3://{self._bucket}/{key}"
         try:
-            self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
+            if etag is None:
+                answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
+            else:
+                answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfMatch=etag)
         except ClientError as error:
-            if _code(error) in _TAKEN:
-                return self.get(key) == body
-            raise _translate(error, f"s3://{self._bucket}/{key}") from error
+            if _code(error) not in _TAKEN | _MISSING:  # a version that is expected, and deleted, is missing
+                raise _translate(error, place) from error
+            found = self.get_version(key)
+            return found.etag if found and found.body == body else None
         except BotoCoreError as error:
-            raise TransientError(f"S3 did not answer for s3://{self._bucket}/{key}: {error}") from error
-        return True
+            raise TransientError(f"S3 did not answer for {place}: {error}") from error
+        return answer["ETag"]
 
     def exists(self, key: str) -> bool:
         try:

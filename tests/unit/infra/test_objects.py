@@ -7,9 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.moto_stack import make_stack, moto_server
 
 from harbor_aws.infra.errors import TransientError
-from harbor_aws.infra.objects import ObjectStore
+from harbor_aws.infra.objects import ObjectStore, ObjectVersion
 from harbor_aws.infra.stack import Stack
 
 if TYPE_CHECKING:
@@ -50,6 +51,23 @@ def store() -> Iterator[ObjectStore]:
         )
         yield ObjectStore.of(stack)
         server.shutdown()
+
+
+def test_writes_on_a_condition(tmp_path: Path) -> None:
+    """One that knows the version there is is taken; one that knows another, or none, is not, unless it is its own."""
+    with moto_server() as url:
+        store = ObjectStore.of(make_stack(url, kubeconfig=tmp_path))
+        first = store.put_if_unchanged("key", b"1", etag=None)
+        assert first
+        assert store.put_if_unchanged("key", b"2", etag=None) is None
+        assert store.put_if_unchanged("key", b"1", etag=None) == first
+        second = store.put_if_unchanged("key", b"2", etag=first)
+        assert second
+        assert store.get_version("key") == ObjectVersion(b"2", second)
+        assert store.put_if_unchanged("key", b"3", etag=first) is None
+        assert store.put_if_unchanged("key", b"2", etag=first) == second
+        assert store.put_if_unchanged("none", b"1", etag=first) is None
+        assert store.get_version("none") is None
 
 
 def test_an_upload_that_s3_cannot_take_may_be_tried_again(store: ObjectStore, tmp_path: Path) -> None:

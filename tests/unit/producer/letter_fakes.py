@@ -10,6 +10,8 @@ from threading import RLock
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from tests.unit.object_versions import put_if_unchanged, version_of
+
 from harbor_aws.infra.layout import PLAN_NAME, job_key
 from harbor_aws.infra.queues import IncomingMessage, OutgoingMessage, QueueCounts
 from harbor_aws.producer.celery_message import encode
@@ -18,6 +20,8 @@ from harbor_aws.producer.planfile import PlannedTrial, dump_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from harbor_aws.infra.objects import ObjectVersion
 
 JOB = "job"
 BIG = "big"
@@ -161,7 +165,13 @@ class MemoryStore:
         self.process.request(lambda: self.objects.__setitem__(key, body))
 
     def put_if_absent(self, key: str, body: bytes) -> bool:
-        return self.process.request(lambda: self.objects.setdefault(key, body) == body)
+        return self.put_if_unchanged(key, body, etag=None) is not None
+
+    def get_version(self, key: str) -> ObjectVersion | None:
+        return self.process.request(lambda: version_of(self.objects, key))
+
+    def put_if_unchanged(self, key: str, body: bytes, *, etag: str | None) -> str | None:
+        return self.process.request(lambda: put_if_unchanged(self.objects, key, body, etag=etag))
 
 
 def planned_trial(trial: str) -> PlannedTrial:

@@ -11,6 +11,7 @@ from harbor.agents.base import BaseAgent
 from harbor.agents.installed.base import NonZeroAgentExitCodeError
 from harbor.environments.base import BaseEnvironment, ExecResult
 from harbor.environments.capabilities import EnvironmentCapabilities
+from tests.unit.object_versions import put_if_unchanged, version_of
 
 from harbor_aws.infra.cluster import AccessRefusedError
 from harbor_aws.infra.errors import ExecError, PodGoneError, TransientError
@@ -22,6 +23,7 @@ from harbor_aws.worker.launch_rate import Launches
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harbor_aws.infra.objects import ObjectVersion
     from harbor_aws.infra.queues import OutgoingMessage
 
 
@@ -227,7 +229,13 @@ class MemoryStore:
         self.objects[key] = body
 
     def put_if_absent(self, key: str, body: bytes) -> bool:
-        return self.objects.setdefault(key, body) == body
+        return self.put_if_unchanged(key, body, etag=None) is not None
+
+    def get_version(self, key: str) -> ObjectVersion | None:
+        return version_of(self.objects, key)
+
+    def put_if_unchanged(self, key: str, body: bytes, *, etag: str | None) -> str | None:
+        return put_if_unchanged(self.objects, key, body, etag=etag)
 
     def upload(self, key: str, path: Path) -> None:
         if self.refuse:
