@@ -384,6 +384,10 @@ def _translated(place: str) -> Iterator[None]:
         raise TransientError(f"The cluster's API cannot be reached: {place}: {error}") from error
 
 
+_BUSY_QUOTA = "cannot be fulfilled on resourcequotas"
+"""How a create is refused when others were counted against the quota at the same moment; nothing was made.
+https://github.com/kubernetes/kubernetes/issues/67761"""
+
 _TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -392,6 +396,8 @@ def _refusal(code: int, status: Json, place: str) -> InfrastructureError:
     match code:
         case 404:
             return ObjectNotFoundError(f"The cluster has no such object: {text}")
+        case 409 if _BUSY_QUOTA in text:
+            return TransientError(f"The namespace's quota was busy: {text}")
         case 409:
             return ObjectConflictError(f"The cluster refused for a conflict: {text}")
         case 410:

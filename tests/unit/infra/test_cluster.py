@@ -118,6 +118,15 @@ async def test_a_quota_that_is_used_up_passes(tmp_path: Path) -> None:
             await cluster.request("POST", PODS, body={}, patience_seconds=0)
 
 
+async def test_a_quota_that_is_busy_is_asked_again(tmp_path: Path) -> None:
+    """Pods that are made at the same moment may be refused by 409, though their names are free."""
+    message = 'Operation cannot be fulfilled on resourcequotas "trials": the object has been modified'
+    answers = [refusal(409, message), refusal(409, message), None]
+    async with opened(tmp_path, lambda _: answers.pop(0)) as cluster:
+        await cluster.request("POST", PODS, body={"metadata": {"name": "p"}})
+    assert answers == []
+
+
 async def test_a_refusal_of_access_says_nothing_of_the_request(tmp_path: Path) -> None:
     """What this process may not do is neither a failure that passes nor one for good."""
     async with opened(tmp_path, lambda _: refusal(403, "no")) as cluster:

@@ -84,6 +84,9 @@ class FakeKubernetes:
             return self._create(json.loads(body))
         if request.method == "DELETE":
             return self._delete(request.path.rpartition("/")[2])
+        if request.path.startswith(f"{PODS}/"):
+            pod = self.pods.get(request.path.removeprefix(f"{PODS}/"))
+            return refusal(404) if pod is None else web.json_response(pod)
         events = self.events if request.path.endswith("/events") else []
         items = list(self.pods.values()) if request.path == PODS else events
         return web.json_response({"metadata": {"resourceVersion": str(self._version)}, "items": items})

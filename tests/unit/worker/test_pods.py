@@ -12,6 +12,7 @@ import pytest_asyncio
 from tests.unit.worker.fake_kubernetes import PODS, FakeKubernetes, refusal, serve
 
 from harbor_aws.infra.deploy.template import template_body
+from harbor_aws.infra.errors import TransientError
 from harbor_aws.infra.fargate import FargateSize
 from harbor_aws.worker import pod_removal, pod_watch, pods
 from harbor_aws.worker.pod_spec import PodOwner, PodRequest
@@ -68,6 +69,14 @@ def breaks(kubernetes: FakeKubernetes, word: str, *, status: int, times: int = 1
         return refusal(status)
 
     kubernetes.interfere = interfere
+
+
+async def test_a_conflict_without_a_pod_passes(kubernetes: FakeKubernetes, keeper: PodKeeper) -> None:
+    """Nothing has the pod's name, so it is no reason to give the trial up."""
+    breaks(kubernetes, "POST", status=409, times=1)
+    with pytest.raises(TransientError, match="nothing has its name"):
+        await keeper.create(REQUEST)
+    assert (await keeper.create(REQUEST)).name == NAME
 
 
 async def test_the_watch_survives_what_nobody_foresaw(kubernetes: FakeKubernetes, keeper: PodKeeper) -> None:

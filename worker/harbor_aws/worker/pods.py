@@ -116,7 +116,7 @@ class PodKeeper:
 
         Raises:
             CapacityError: the namespace's quota is used up.
-            TransientError: the cluster does not answer.
+            TransientError: the cluster does not answer, or does not know what is in the way.
             PermanentError: the cluster refuses the pod.
             AccessRefusedError: the cluster refuses to let this worker make a pod.
         """
@@ -129,8 +129,8 @@ class PodKeeper:
         try:
             try:
                 created = await self._post(manifest)
-            except ObjectConflictError:
-                created = await self.cluster.request("GET", f"{self.cluster.pods_path}/{name}")
+            except ObjectConflictError as conflict:
+                created = await self._in_the_way(name, conflict)
                 if created["metadata"].get("annotations", {}).get(_CREATION) != token:
                     raise
         except BaseException as error:
@@ -262,6 +262,12 @@ class PodKeeper:
             )
         items: list[Json] = left["items"]
         return items
+
+    async def _in_the_way(self, name: str, conflict: ObjectConflictError) -> Json:
+        try:
+            return await self.cluster.request("GET", f"{self.cluster.pods_path}/{name}")
+        except ObjectNotFoundError:  # it is gone since, or it was something else that was in the way
+            raise TransientError(f"Pod {name} could not be made, and nothing has its name: {conflict}") from conflict
 
     async def _post(self, manifest: Json) -> Json:
         try:
