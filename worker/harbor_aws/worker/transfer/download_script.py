@@ -83,7 +83,7 @@ if [ -n "$gnu" ] && [ "${{size:-0}}" -gt "$blocks" ]; then
 else
   say sending file $squeeze whole $mode $mtime
   if [ -n "$large" ] && [ -n "$steady" ] && [ $squeeze = none ] && have openssl; then
-    hear "$({{ openssl dgst -sha256 -r "$source" & cat "$source" >&5; echo "code $?"; wait; }})"
+    hear "$({{ openssl dgst -sha256 -r <"$source" & cat "$source" >&5; echo "code $?"; wait; }})"
     [ "$code" = 0 ] || exit {FILES_EXIT_CODE}
     say sent "$sum" >&2
   elif [ $squeeze = none ] && have tee; then

@@ -107,7 +107,7 @@ if ! have tee || {{ [ "$format" = list ]; }}; then
   hear "$(cat "$room/said") $(digest <"$room/wire")"
 elif [ "$format $squeeze $large" = "file none large" ] && have openssl; then
   receive >"$room/tree/file" 6>"$room/said"
-  hear "code $? $(cat "$room/said") $(openssl dgst -sha256 -r "$room/tree/file")"
+  hear "code $? $(cat "$room/said") $(openssl dgst -sha256 -r <"$room/tree/file")"
 elif [ "$format $squeeze" = "file none" ]; then
   hear "$({{ {{ receive | {{ tee "$room/tree/file"; echo "code $?" >&6; }}; }} | digest; }} 6>&1)"
 else
