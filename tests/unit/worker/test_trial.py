@@ -224,8 +224,12 @@ async def test_a_result_that_was_written_without_an_answer_gets_no_letter(
 async def test_an_agents_timeout_after_an_outage_is_none(bench: Bench) -> None:
     """A worker that was frozen while the agent ran does not know what the agent would have done in its time."""
     bench.agent_seconds = 0.3
-    asyncio.get_running_loop().call_later(0.2, bench.stalls.note, 0.2)
-    await bench.run(bench.delivery(agent="Endless"))
+    running = asyncio.create_task(bench.run(bench.delivery(agent="Endless")))
+    while bench.state is None or bench.state.phase is not Phase.AGENT:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    bench.stalls.note(0.05)
+    await running
     assert bench.result is None
     [following] = bench.next_attempts
     assert [record.cause for record in following.history] == ["TimeLostError"]
@@ -512,14 +516,14 @@ async def test_a_message_that_comes_again_runs_again(bench: Bench, phase: Phase)
 
 async def test_a_failure_beside_a_result_is_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial that another worker committed meanwhile is neither tried again nor a dead letter."""
-    put = bench.store.put
+    put = bench.store.put_if_unchanged
 
-    def commit_elsewhere(key: str, body: bytes) -> None:
-        put(key, body)
+    def commit_elsewhere(key: str, body: bytes, *, etag: str | None) -> str | None:
         if b'"agent"' in body:
             bench.store.objects[result_key(JOB, TRIAL)] = b"{}"
+        return put(key, body, etag=etag)
 
-    monkeypatch.setattr(bench.store, "put", commit_elsewhere)
+    monkeypatch.setattr(bench.store, "put_if_unchanged", commit_elsewhere)
     await bench.run(bench.delivery(environment="LosingPods", attempt=3))
     assert (bench.next_attempts, bench.causes) == ([], [])
 

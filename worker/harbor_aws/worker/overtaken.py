@@ -1,4 +1,4 @@
-"""Whether a message has been overtaken by what its trial has become meanwhile. Pure.
+"""Whether a message has been overtaken by what its trial has become meanwhile, or has a twin that runs. Pure.
 
 A message comes again when its worker died, handed it back, or could not delete it. What a state says is written only
 after the message that it speaks of was sent, so whatever is dropped here is somewhere else.
@@ -38,6 +38,32 @@ def is_second_replay(delivery: Delivery, last: TrialState | None) -> bool:
     if last is None or (last.replay, last.attempt) != _place(delivery):
         return True
     return last.phase is not Phase.DEAD and last.message_id != delivery.message_id
+
+
+LAST_PUT_OFF = 18
+"""Receives of a message after which it is put off no more for the sake of a twin: by then it was hidden for the 12
+hours that a trial may take, so whoever ran that one is gone. See :func:`~harbor_aws.worker.settle.backoff_seconds`."""
+
+
+def has_twin(delivery: Delivery, last: TrialState | None) -> bool:
+    """Whether another message of this very attempt is being run: a send whose answer was lost was sent again.
+
+    Each of the two would delete the other's pods. The message is not dropped: if its twin comes to nothing, it runs.
+    """
+    return (
+        last is not None
+        and (last.replay, last.attempt) == _place(delivery)
+        and last.phase.is_in_flight
+        and last.message_id not in (None, delivery.message_id)
+        and delivery.receive_count <= LAST_PUT_OFF
+    )
+
+
+def is_superseded(delivery: Delivery, last: TrialState | None, *, attempt_id: str) -> bool:
+    """Whether somebody else has begun what this attempt is about, or what comes after it."""
+    if last is None or last.attempt_id == attempt_id:
+        return False
+    return (last.replay, last.attempt) >= _place(delivery)
 
 
 def _place(delivery: Delivery) -> tuple[int, int]:

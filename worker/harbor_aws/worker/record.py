@@ -13,6 +13,7 @@ from harbor_aws.infra.errors import HarborAwsError, TransientError
 from harbor_aws.infra.layout import attempt_key, replay_key, result_key, state_key
 from harbor_aws.producer.bundle import pack_directory
 from harbor_aws.producer.state import CommittedResult, Phase, ReplayMarker, TrialState
+from harbor_aws.worker.overtaken import is_superseded
 from harbor_aws.worker.scrub.records import scrub_trial
 
 if TYPE_CHECKING:
@@ -32,18 +33,55 @@ PATIENCE_SECONDS = 900
 
 
 class Recorder:
-    """Writes one attempt's records. A state that cannot be written is a log line; the rest must be written."""
+    """Writes one attempt's records. The first state must be written, and the result; others that cannot be are a log
+    line.
+
+    States are written on the condition that the one there is the one that this attempt knows: of several attempts that
+    take themselves for a trial's only one, the last to begin says where the trial is.
+    """
 
     def __init__(self, store: ObjectStore, attempt: Attempt, delivery: Delivery) -> None:
         self._store = store
         self._attempt = attempt
         self._delivery = delivery
+        self._key = state_key(attempt.job, attempt.trial)
+        self._known: str | None = None
+        """The ETag of the state that this attempt read or wrote last; ``None`` if there was none."""
 
     async def is_committed(self) -> bool:
         return await self._patiently(self._store.exists, result_key(self._attempt.job, self._attempt.trial))
 
+    async def begin(self) -> bool:
+        """Say that the trial starts; ``False`` if its state is not what :meth:`last_state` said any more."""
+        written = await self._patiently(
+            self._store.put_if_unchanged, self._key, self._state(Phase.STARTING), etag=self._known
+        )
+        self._known = written or self._known
+        return written is not None
+
     async def state(self, phase: Phase, *, reason: str | None = None, logs: str | None = None) -> None:
-        """Say where the trial is; never fails the trial."""
+        """Say where the trial is, unless another attempt has begun since; never fails the trial."""
+        body = self._state(phase, reason=reason, logs=logs)
+        try:
+            if await self._write(body):
+                return
+            last = await asyncio.to_thread(self._look)
+            if last is not None and last.attempt_id == self._attempt.attempt_id and await self._write(body):
+                return  # what was there was our own, of which no answer had come
+            logger.info("The state of trial %s is another attempt's to say.", self._attempt.trial)
+        except HarborAwsError as error:
+            logger.warning("The state of trial %s was not written: %s", self._attempt.trial, error)
+
+    async def is_superseded(self) -> bool:
+        """Whether another attempt has begun since."""
+        return is_superseded(self._delivery, await self.last_state(), attempt_id=self._attempt.attempt_id)
+
+    async def _write(self, body: bytes) -> bool:
+        written = await asyncio.to_thread(self._store.put_if_unchanged, self._key, body, etag=self._known)
+        self._known = written or self._known
+        return written is not None
+
+    def _state(self, phase: Phase, *, reason: str | None = None, logs: str | None = None) -> bytes:
         attempt = self._attempt
         state = TrialState(
             trial=attempt.trial,
@@ -60,11 +98,7 @@ class Recorder:
             pods=attempt.used.usages,
             consumed=attempt.consumed_before,
         )
-        key = state_key(attempt.job, attempt.trial)
-        try:
-            await asyncio.to_thread(self._store.put, key, state.model_dump_json(exclude_none=True).encode())
-        except HarborAwsError as error:
-            logger.warning("The state of trial %s was not written: %s", attempt.trial, error)
+        return state.model_dump_json(exclude_none=True).encode()
 
     async def archive(self, trial_directory: Path) -> str | None:
         """Upload what the attempt left as one archive, made beside it; its key, or ``None`` if it left nothing.
@@ -111,8 +145,12 @@ class Recorder:
 
     async def last_state(self) -> TrialState | None:
         """What was last said of the trial, by whichever worker."""
-        body = await self._patiently(self._store.get, state_key(self._attempt.job, self._attempt.trial))
-        return TrialState.model_validate_json(body) if body else None
+        return await self._patiently(self._look)
+
+    def _look(self) -> TrialState | None:
+        found = self._store.get_version(self._key)
+        self._known = found.etag if found else None
+        return TrialState.model_validate_json(found.body) if found else None
 
     async def is_the_replay(self) -> bool:
         """Whether the delivery's message is the one of its replay that counts; if none is yet, it becomes that.

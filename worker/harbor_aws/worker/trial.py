@@ -21,11 +21,12 @@ from harbor_aws.producer.state import Phase
 from harbor_aws.worker.admission import Admission, NotAdmittedError
 from harbor_aws.worker.attempt import Attempt, current_attempt
 from harbor_aws.worker.completion import to_cancellation, to_completion
+from harbor_aws.worker.delivery import PutOffError, SupersededError
 from harbor_aws.worker.evidence import judge, time_lost
 from harbor_aws.worker.letters import send_dead_letter, send_next_attempt
 from harbor_aws.worker.making import make_trial, task_name
 from harbor_aws.worker.outcome import Charge, Commit, DeadLetter, Retry
-from harbor_aws.worker.overtaken import is_overtaken, is_second_replay
+from harbor_aws.worker.overtaken import has_twin, is_overtaken, is_second_replay
 from harbor_aws.worker.pod_usage import consumed_before, predecessor
 from harbor_aws.worker.record import Recorder
 from harbor_aws.worker.scrub.known import referred_to
@@ -109,12 +110,8 @@ class TrialRunner:
             await self._refuse(delivery, attempt, error)
             return
         record = Recorder(self._store, attempt, delivery)
-        if await _is_over(record, delivery):
+        if not await _begin(record, delivery, attempt):
             return
-        if delivery.receive_count > 1:
-            attempt.predecessor = predecessor(delivery.message, await record.last_state())
-        attempt.consumed_before = consumed_before(delivery.message, attempt.predecessor)
-        await record.state(Phase.STARTING)
         async with _scratch(self._directory) as directory:
             trial_directory = directory / attempt.trial
             try:
@@ -226,6 +223,8 @@ class TrialRunner:
         """
         try:
             await self._decide(delivery, attempt, record, result, trial_directory=trial_directory)
+        except SupersededError:
+            raise
         except HarborAwsError as error:
             if delivery.receive_count < UNRECORDED_RECEIVES:
                 raise
@@ -246,8 +245,8 @@ class TrialRunner:
         trial_directory: Path,
     ) -> None:
         """Archive, decide, and do what was decided."""
-        attempt.note_outage(self._stalls.longest_since(attempt.began))
-        if lost := time_lost(result, outage_seconds=attempt.outage_seconds):
+        attempt.outages.add_all(self._stalls.since(attempt.began))
+        if lost := time_lost(result, outages=attempt.outages, span=attempt.span()):
             attempt.failures.append(lost)
         chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
         foreseen = judge(delivery.message, attempt, result, chance=chance)
@@ -258,6 +257,9 @@ class TrialRunner:
             logger.info("Trial %s failed here, but has its result already.", attempt.trial)
             await record.expire(logs)
             return
+        if decision != Commit() and await record.is_superseded():
+            await record.expire(logs)
+            raise SupersededError(f"Another worker has trial {attempt.trial}; this one's failure counts for nothing.")
         match decision:
             case Commit():
                 assert result is not None and logs is not None  # noqa: S101, PT018 - only a result is committed
@@ -314,22 +316,34 @@ class TrialRunner:
         await record.expire(logs)
 
 
-async def _is_over(record: Recorder, delivery: Delivery) -> bool:
-    """Whether nothing is to be done: the trial has its result, or is further on, or its replay is another message."""
+async def _begin(record: Recorder, delivery: Delivery, attempt: Attempt) -> bool:
+    """Say that the trial is begun, and know what came before; ``False`` if nothing is to be done: it has its result, or
+    is further on, or its replay is another message.
+
+    Raises:
+        PutOffError: another message of this attempt is being run.
+    """
     message = delivery.message
     if await record.is_committed():
         logger.info("Trial %s has its result already; the message is a duplicate.", message.trial)
-        return True
+        return False
     begins_replay = message.replay > 0 and message.attempt == 1
     is_doubtful = begins_replay and not await record.is_the_replay()
-    if not is_doubtful and delivery.receive_count == 1:
-        return False
-    last = await record.last_state()
-    if not is_overtaken(delivery, last) and not (is_doubtful and is_second_replay(delivery, last)):
-        return False
-    where = f"at attempt {last.attempt} of replay {last.replay}" if last else "in the queue"
-    logger.info("Trial %s is %s already; the message is an old or a second one.", message.trial, where)
-    return True
+    is_new = message.is_first and delivery.receive_count == 1
+    last = None if is_new else await record.last_state()
+    while True:
+        if is_overtaken(delivery, last) or (is_doubtful and is_second_replay(delivery, last)):
+            where = f"at attempt {last.attempt} of replay {last.replay}" if last else "in the queue"
+            logger.info("Trial %s is %s already; the message is an old or a second one.", message.trial, where)
+            return False
+        if has_twin(delivery, last):
+            raise PutOffError(f"Another message of trial {message.trial}, attempt {message.attempt}, is being run.")
+        if delivery.receive_count > 1:
+            attempt.predecessor = predecessor(message, last)
+        attempt.consumed_before = consumed_before(message, attempt.predecessor)
+        if await record.begin():
+            return True
+        last = await record.last_state()
 
 
 @asynccontextmanager
