@@ -15,16 +15,19 @@ from tests.integration.moto_stack import make_stack, moto_server
 from tests.integration.producer_command import Command
 from tests.integration.producer_fakes import FakeWorker
 from tests.tiny_tasks import IMAGE_TOML, make_task
+from tests.unit.producer.letter_fakes import KilledError
 
 from harbor_aws.infra.errors import TransientError, UsageError
 from harbor_aws.infra.layout import PLAN_NAME, job_key, result_key, state_key
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.queues import OutgoingMessage, Queue
 from harbor_aws.infra.stack import stack_file
-from harbor_aws.producer.enqueue import InterruptedSendError, send, unsent_trials
+from harbor_aws.producer import enqueue, sent
+from harbor_aws.producer.enqueue import InterruptedSendError, send
 from harbor_aws.producer.jobs import list_jobs
 from harbor_aws.producer.overview import JobReader
 from harbor_aws.producer.planfile import load_plan
+from harbor_aws.producer.sent import held_note
 from harbor_aws.producer.state import Phase, TrialState
 
 if TYPE_CHECKING:
@@ -204,7 +207,55 @@ def test_a_crash_without_a_note_loses_nothing(moto: Stack, dataset: Path, tmp_pa
     command("enqueue", str(dataset), "-a", "nop", "-k", "10", "--job-name", "crash")
     FakeWorker(moto, tmp_path).drain(limit=10)
     store.put(job_key("crash", "sent.json"), b"[]")
-    assert len(unsent_trials(store, "crash")) == 20
+    assert "20 trials that had not been sent" in command("enqueue", "--resume", "crash")
+
+
+class MortalStore(ObjectStore):
+    """The bucket of a process that is killed: no more notes than these get there."""
+
+    notes = 0
+
+    def put_if_unchanged(self, key: str, body: bytes, *, etag: str | None) -> str | None:
+        if not self.notes:
+            raise KilledError
+        self.notes -= 1
+        return super().put_if_unchanged(key, body, etag=etag)
+
+
+def test_killed_while_sending_little_is_sent_twice(
+    moto: Stack, dataset: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After kill -9 going on sends the rest, and of what was sent only what no note tells of."""
+    monkeypatch.setattr(enqueue, "LEAST_BETWEEN_NOTES", 20)
+    monkeypatch.setattr(sent, "WATCH_SECONDS", 0)
+    store, queue = MortalStore.of(moto), Queue.trials(moto)
+    command("enqueue", str(dataset), "-a", "nop", "-k", "20", "--job-name", "killed")
+    store.put(job_key("killed", "sent.json"), b"[]")
+    store.notes = 3
+    killed = CutQueue(queue, batches=5, error=KilledError())
+    with pytest.raises(KilledError):
+        send(store, killed, "killed", load_plan(store, "killed"), advance=lambda: None)
+    assert queue.counts().visible == 60 + 50
+    assert "20 trials that had not been sent" in command("enqueue", "--resume", "killed")
+
+
+def test_a_job_is_sent_by_one_command_at_a_time(
+    moto: Stack, dataset: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--resume while the first enqueue sends is refused, and sends nothing."""
+    store, queue = ObjectStore.of(moto), Queue.trials(moto)
+    command("enqueue", str(dataset), "--job-name", "busy")
+    with held_note(store, "busy") as note:
+
+        def go_on(_seconds: float) -> None:
+            note.sent.add("another")
+            note.write()
+
+        monkeypatch.setattr("time.sleep", go_on)
+        err = command("enqueue", "--resume", "busy", code=1)
+    assert "Another enqueue of the job 'busy' is sending its trials" in err
+    assert queue.counts().visible == 3
+    assert "0 trials that had not been sent" in command("enqueue", "--resume", "busy")
 
 
 def test_an_enqueue_cut_before_its_plan_was_complete(moto: Stack, dataset: Path, command: Command) -> None:

@@ -21,11 +21,13 @@ from harbor.viewer.server import create_app
 from tests.integration.moto_stack import make_stack, moto_server
 from tests.integration.producer_fakes import ENVIRONMENT, FakeWorker
 from tests.tiny_tasks import make_task
+from tests.unit.producer.letter_fakes import KilledError
 from typer.testing import CliRunner
 
 from harbor_aws.infra.layout import job_key, trial_of
 from harbor_aws.infra.objects import ObjectStore
 from harbor_aws.infra.queues import Queue
+from harbor_aws.producer import fetch as fetch_module
 from harbor_aws.producer.cli import fetch as fetch_command
 from harbor_aws.producer.enqueue import claim, send, upload_bundles
 from harbor_aws.producer.fetch import Fetched, JobFetcher
@@ -214,6 +216,39 @@ async def test_what_a_broken_fetch_left_is_replaced(enqueued: Stack, store: Coun
     again = fetch(store, tmp_path / "jobs")
     assert (again.new, again.present) == (1, 6)
     assert not (trial / "stray").exists()
+
+
+async def test_retries_are_counted_once(
+    enqueued: Stack, store: CountingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all trials that are here, whichever fetch brought them and however it ended; of those that an older version
+    brought as well, for one request each, once."""
+    await run_trials(enqueued, tmp_path)
+    for attempt, row in enumerate(list(store.list(f"jobs/{JOB}/results/")), start=1):
+        committed = CommittedResult.model_validate_json(store.get(row.key) or b"")
+        told = {"attempt": attempt} if attempt % 2 else {"attempt": attempt + 7, "retries": attempt - 1}  # it waited
+        store.put(row.key, committed.model_copy(update=told).model_dump_json().encode())
+
+    def die(*_: object, **__: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch_module, "aggregate", die)
+        with pytest.raises(KilledError):
+            fetch(store, tmp_path / "jobs")
+    fetched = fetch(store, tmp_path / "jobs")
+    assert (fetched.new, fetched.present, fetched.result.stats.n_retries) == (0, 6, 0 + 1 + 2 + 3 + 4 + 5)
+
+    path = fetched.directory / "result.json"
+    path.write_text(path.read_text().replace('"n_retries": 15', '"n_retries": 30'))
+    for trial in fetched.result.trial_results[:2]:
+        (fetched.directory / trial.trial_name / fetch_module.RECORD_NAME).unlink()
+    store.reads.clear()
+    assert fetch(store, tmp_path / "jobs").result.stats.n_retries == 15
+    assert len([key for key in store.reads if "/results/" in key]) == 2
+    store.reads.clear()
+    assert fetch(store, tmp_path / "jobs").result.stats.n_retries == 15
+    assert list(store.reads) == [job_key(JOB, "config.json")]
 
 
 async def test_one_bad_trial_does_not_keep_the_others(

@@ -6,10 +6,9 @@ all that is needed to go on after an interruption.
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from itertools import batched
+from math import ceil
 from typing import TYPE_CHECKING
 
 from harbor_aws.infra.errors import HarborAwsError, UsageError
@@ -19,6 +18,7 @@ from harbor_aws.producer.celery_message import encode
 from harbor_aws.producer.metrics import METRICS_NAME, dump_metrics
 from harbor_aws.producer.planfile import dump_plan, load_plan
 from harbor_aws.producer.portable import dump_job_config
+from harbor_aws.producer.sent import SendingElsewhereError, held_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,12 +28,16 @@ if TYPE_CHECKING:
     from harbor_aws.infra.queues import Queue
     from harbor_aws.producer.plan import Prepared
     from harbor_aws.producer.planfile import PlannedTrial
+    from harbor_aws.producer.sent import SentNote
 
     type Advance = Callable[[], None]
     """Called each time one more of what was to be done is done; from any thread."""
 
-SENT_NAME = "sent.json"
-"""The names of the trials whose messages were sent, beside the job's plan; written whenever sending ends."""
+LEAST_BETWEEN_NOTES = 200
+"""Trials. To note what was sent costs about as much as to send ten of them, while no others are sent."""
+
+MOST_NOTES = 50
+"""Of one sending: each names all that were sent before, 1.5 MB for 50,000 trials."""
 
 _UPLOADS_AT_ONCE = 8
 _BATCHES_AT_ONCE = 8
@@ -91,45 +95,47 @@ def claim(store: ObjectStore, prepared: Prepared) -> None:
     store.put(job_key(prepared.job, "config.json"), dump_job_config(prepared.config).encode())
 
 
-def unsent_trials(store: ObjectStore, job: str) -> list[PlannedTrial]:
-    """What of an interrupted enqueue has not been sent, as far as the bucket tells: no note of it, no state, no result.
+def send(store: ObjectStore, queue: Queue, job: str, trials: Sequence[PlannedTrial], *, advance: Advance) -> None:
+    """Put the first message of each trial on the queue, and note which were sent.
 
-    After a crash that left no note, a trial that waits in the queue is sent a second time, which is harmless.
+    Raises:
+        InterruptedSendError: not all could be sent.
+        SendingElsewhereError: another command sends them.
+    """
+    with held_note(store, job) as note:
+        _send(queue, job, trials, note, advance)
+
+
+def resume(store: ObjectStore, queue: Queue, job: str, *, on_total: Callable[[int], None], advance: Advance) -> int:
+    """Send what of an interrupted enqueue has not been sent, as far as the bucket tells: no note of it, no state, no
+    result. How many those were.
+
+    After ``kill -9`` that may be more than what is missing, by at most what was sent since the last note: the greater
+    of :data:`LEAST_BETWEEN_NOTES` trials and the job's part of :data:`MOST_NOTES`. These get a second message, and run
+    twice unless the worker that receives it finds that the trial runs, or has a result.
+
+    Args:
+        on_total: called once with the number of trials to send.
 
     Raises:
         UsageError: there is no such job, or it was interrupted before it was complete.
+        InterruptedSendError: not all could be sent.
+        SendingElsewhereError: another command sends them.
     """
     plan = load_plan(store, job)
     if not store.exists(job_key(job, "config.json")):
         raise UsageError(
             f"The enqueueing of {job!r} was interrupted before anything was sent; enqueue it again under another name."
         )
-    known = {trial_of(row.key) for prefix in (states_prefix(job), results_prefix(job)) for row in store.list(prefix)}
-    known |= _sent(store, job)
-    return [trial for trial in plan if trial.trial not in known]
-
-
-def send(store: ObjectStore, queue: Queue, job: str, trials: Sequence[PlannedTrial], *, advance: Advance) -> None:
-    """Put the first message of each trial on the queue, and note which were sent.
-
-    Raises:
-        InterruptedSendError: not all could be sent.
-    """
-    sent: set[str] = set()
-    pool = ThreadPoolExecutor(_BATCHES_AT_ONCE)
-    try:
-        batches = batched(trials, BATCH_ENTRIES)
-        sending = [pool.submit(_send_batch, queue, job, batch, sent, advance) for batch in batches]
-        for batch in as_completed(sending):
-            batch.result()
-    except (KeyboardInterrupt, HarborAwsError) as error:
-        pool.shutdown(cancel_futures=True)
-        with suppress(HarborAwsError):  # without the note some are sent twice, which is harmless
-            _note(store, job, sent)
-        raise InterruptedSendError(job, sent=len(sent), total=len(trials), cause=error) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-    _note(store, job, sent)
+    with held_note(store, job) as note:
+        known = {
+            trial_of(row.key) for prefix in (states_prefix(job), results_prefix(job)) for row in store.list(prefix)
+        }
+        known |= note.before
+        unsent = [trial for trial in plan if trial.trial not in known]
+        on_total(len(unsent))
+        _send(queue, job, unsent, note, advance)
+    return len(unsent)
 
 
 def _taken(job: str) -> UsageError:
@@ -139,16 +145,28 @@ def _taken(job: str) -> UsageError:
     )
 
 
+def _send(queue: Queue, job: str, trials: Sequence[PlannedTrial], note: SentNote, advance: Advance) -> None:
+    """Send some trials after the other, with a note in between; the holder of the note notes the last."""
+    pool = ThreadPoolExecutor(_BATCHES_AT_ONCE)
+    try:
+        for part in batched(trials, max(LEAST_BETWEEN_NOTES, ceil(len(trials) / MOST_NOTES))):
+            if note.sent:
+                note.write()
+            batches = batched(part, BATCH_ENTRIES)
+            sending = [pool.submit(_send_batch, queue, job, batch, note.sent, advance) for batch in batches]
+            for batch in as_completed(sending):
+                batch.result()
+    except SendingElsewhereError:
+        raise
+    except (KeyboardInterrupt, HarborAwsError) as error:
+        pool.shutdown(cancel_futures=True)
+        raise InterruptedSendError(job, sent=len(note.sent), total=len(trials), cause=error) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _send_batch(queue: Queue, job: str, trials: Sequence[PlannedTrial], sent: set[str], advance: Advance) -> None:
     queue.send([OutgoingMessage(body=encode(trial.message(job))) for trial in trials])
     sent.update(trial.trial for trial in trials)
     for _ in trials:
         advance()
-
-
-def _sent(store: ObjectStore, job: str) -> set[str]:
-    return set(json.loads(store.get(job_key(job, SENT_NAME)) or b"[]"))
-
-
-def _note(store: ObjectStore, job: str, sent: set[str]) -> None:
-    store.put(job_key(job, SENT_NAME), json.dumps(sorted(sent | _sent(store, job))).encode())

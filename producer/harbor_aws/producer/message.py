@@ -108,6 +108,11 @@ class TrialMessage(BaseModel):
         return self.attempt == 1 and self.replay == 0
 
     @property
+    def retries(self) -> int:
+        """How often the trial was tried again for a failure; waits and disruptions are none of its own."""
+        return self.attempt - 1 - self.waits - self.disruptions
+
+    @property
     def consumed(self) -> Consumption:
         """What the trial's earlier attempts consumed, as far as the history tells."""
         return consumed_by(self.history)

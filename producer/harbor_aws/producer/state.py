@@ -100,6 +100,9 @@ class CommittedResult(BaseModel):
 
     trial: str
     attempt: int
+    retries: int | None = None
+    """Attempts before it that failed, and did not only wait or were disrupted; ``None`` if an older version wrote
+    this."""
     attempt_id: str
     archive: str
     """Key of the archive of the attempt's trial directory."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from harbor_aws.infra.objects import ObjectVersion
+
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
@@ -211,15 +213,48 @@ def test_a_letter_that_was_replayed_already_says_nothing_of_the_trial() -> None:
     assert state(store).phase is Phase.QUEUED
 
 
+@pytest.mark.parametrize("before", [Phase.AGENT, Phase.QUEUED, None])
+def test_a_trial_that_runs_again_meanwhile_is_not_said_to_be_dead(
+    before: Phase | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its letter was replayed, and a worker took it, between the look at its state and the word that it is dead."""
+    queue, store = MemoryQueue(), MemoryStore()
+    put_letter(queue, "t")
+    if before:
+        say(store, before, replay=int(before is Phase.QUEUED), since=NOW - timedelta(hours=1))
+    exists, get_version = store.exists, store.get_version
+
+    def take() -> None:
+        monkeypatch.undo()
+        say(store, Phase.STARTING, replay=1)
+
+    def take_before(key: str) -> bool:
+        is_there = exists(key)
+        take()
+        return is_there
+
+    def take_after(key: str) -> ObjectVersion | None:
+        version = get_version(key)
+        take()
+        return version
+
+    if before is Phase.QUEUED:
+        monkeypatch.setattr(store, "exists", take_before)
+    else:
+        monkeypatch.setattr(store, "get_version", take_after)
+    letters(queue, store)
+    assert (state(store).phase, state(store).replay) == (Phase.STARTING, 1)
+
+
 def test_a_bucket_that_takes_no_state_does_not_keep_anybody_from_looking(monkeypatch: pytest.MonkeyPatch) -> None:
     """The letters are shown all the same."""
     queue, store = MemoryQueue(), MemoryStore()
     put_letter(queue, "t")
 
-    def refuse(_key: str, _body: bytes) -> None:
-        raise TransientError("S3 failed")
+    def refuse(_key: str, _body: bytes, *, etag: str | None) -> None:
+        raise TransientError(f"S3 failed {etag}")
 
-    monkeypatch.setattr(store, "put", refuse)
+    monkeypatch.setattr(store, "put_if_unchanged", refuse)
     assert len(letters(queue, store)) == 1
 
 

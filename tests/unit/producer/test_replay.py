@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 from threading import Thread
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -82,7 +83,14 @@ class Bench:
     def counts(self, message: TrialMessage, message_id: str) -> bool:
         """What a worker makes of a message of a replay."""
         delivery = Delivery(message, "", 1, message_id)
-        return asyncio.run(Recorder(cast("Any", self.store), cast("Any", None), delivery).is_the_replay())
+        attempt = SimpleNamespace(job=message.job, trial=message.trial)
+        return asyncio.run(Recorder(cast("Any", self.store), cast("Any", attempt), delivery).is_the_replay())
+
+    def say(self, trial: str, phase: Phase, *, replay: int) -> None:
+        """What a worker, or another command, writes of a trial."""
+        now = datetime.now(UTC)
+        state = TrialState(trial=trial, phase=phase, attempt=1, replay=replay, worker="w1", since=now)
+        self.store.objects[state_key(JOB, trial)] = state.model_dump_json().encode()
 
     def state(self, trial: str) -> TrialState:
         return TrialState.model_validate_json(self.store.objects[state_key(JOB, trial)])
@@ -241,6 +249,50 @@ def test_two_replays_at_once_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
     bench.dead_letters.let_time_pass()
     assert bench.replay_all().count(Fate.REPLAYED) == 0
     assert bench.dead_letters.stored == {}
+
+
+def test_what_a_worker_says_is_not_overwritten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two replays at once: the other's message was sent, and its worker spoke, since this one looked for the marker."""
+    put_letter(bench.dead_letters, "a")
+    chosen = bench.letters()
+    exists = bench.store.exists
+
+    def send_first(key: str) -> bool:
+        is_there = exists(key)
+        if key == replay_key(JOB, "a", 1):
+            bench.say("a", Phase.STARTING, replay=1)
+        return is_there
+
+    monkeypatch.setattr(bench.store, "exists", send_first)
+    bench.replayer().replay(chosen)
+    assert (bench.state("a").phase, bench.state("a").worker) == (Phase.STARTING, "w1")
+
+
+def test_who_looks_while_a_letter_is_moved_leaves_the_trial_queued(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He sees *queued* and no marker, as after a replay that was interrupted, and says that the trial is dead before or
+    after the marker is there."""
+    for trial in ("a", "b"):
+        put_letter(bench.dead_letters, trial)
+    chosen = bench.letters()
+    put = bench.store.put_if_unchanged
+    late: list[tuple[str, str]] = []
+
+    def look_meanwhile(key: str, body: bytes, *, etag: str | None) -> str | None:
+        if key == replay_key(JOB, "a", 1):
+            bench.say("a", Phase.DEAD, replay=0)
+        if key == replay_key(JOB, "b", 1):
+            seen = bench.store.get_version(state_key(JOB, "b"))
+            assert seen is not None
+            late.append((state_key(JOB, "b"), seen.etag))
+        return put(key, body, etag=etag)
+
+    monkeypatch.setattr(bench.store, "put_if_unchanged", look_meanwhile)
+    bench.replayer().replay(chosen)
+    ((key, etag),) = late
+    assert put(key, b"dead", etag=etag) is None
+    assert {bench.state(trial).phase for trial in ("a", "b")} == {Phase.QUEUED}
 
 
 def test_a_letter_that_somebody_hides_is_not_forgotten(bench: Bench) -> None:

@@ -164,6 +164,13 @@ async def test_a_reward_is_committed(bench: Bench) -> None:
     assert (bench.next_attempts, bench.causes) == ([], [])
 
 
+async def test_waits_and_disruptions_are_no_retries(bench: Bench) -> None:
+    """The result says how often the trial was tried again for what went wrong with it."""
+    await bench.run(bench.delivery(attempt=5, waits=2, disruptions=1))
+    assert bench.result is not None
+    assert (bench.result["attempt"], bench.result["retries"]) == (5, 1)
+
+
 async def test_nothing_of_a_trial_stays_on_the_worker(bench: Bench) -> None:
     """The trial's directory is gone; only the task's bundle is kept."""
     await bench.run(bench.delivery())

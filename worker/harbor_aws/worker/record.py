@@ -121,6 +121,7 @@ class Recorder:
         committed = CommittedResult(
             trial=attempt.trial,
             attempt=attempt.number,
+            retries=self._delivery.message.retries,
             attempt_id=attempt.attempt_id,
             archive=archive,
             worker=attempt.worker,

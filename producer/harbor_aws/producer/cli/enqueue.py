@@ -33,7 +33,7 @@ from harbor_aws.producer.cli.options import (
 from harbor_aws.producer.cli.status import follow_job
 from harbor_aws.producer.cli.task_images import build_task_images
 from harbor_aws.producer.cli.variables import missing_variables
-from harbor_aws.producer.enqueue import claim, ensure_name_is_free, send, unsent_trials, upload_bundles
+from harbor_aws.producer.enqueue import claim, ensure_name_is_free, resume, send, upload_bundles
 from harbor_aws.producer.estimate.prepared import estimate_of
 from harbor_aws.producer.estimate.used import uses_of
 from harbor_aws.producer.follow import StrandedError
@@ -177,12 +177,19 @@ def _resume(stack: Stack, options: Mapping[str, Any], given: set[str]) -> str:
         raise UsageError(f"--resume takes a job as it was planned; leave out {', '.join(others)}.")
     job: str = options["resume"]
     store = ObjectStore.of(stack)
-    unsent = unsent_trials(store, job)
-    _send(stack, store, job, unsent, quiet=options["quiet"])
+    with bars(disable=options["quiet"]) as progress:
+        bar = progress.add_task("Enqueueing", total=None)
+        sent = resume(
+            store,
+            Queue.trials(stack),
+            job,
+            on_total=lambda total: progress.update(bar, total=total),
+            advance=lambda: progress.advance(bar),
+        )
     if options["as_json"] and not options["wait"]:
-        typer.echo(json.dumps({"job": job, "sent": len(unsent)}))
+        typer.echo(json.dumps({"job": job, "sent": sent}))
     elif not options["as_json"]:
-        queued = f"{count(len(unsent), 'trial')} that had not been sent {'is' if len(unsent) == 1 else 'are'}"
+        queued = f"{count(sent, 'trial')} that had not been sent {'is' if sent == 1 else 'are'}"
         output.print(f"Job {job}: {queued} in the queue.", highlight=False)
     return job
 

@@ -1,7 +1,8 @@
 """What lies in the dead-letter queue, with what the bucket knows of it.
 
 A trial that SQS itself gave up has no state that says so, and one whose worker could not write its last state has none
-either. Whoever looks at the letters writes what is missing, so that ``status`` counts these trials as dead.
+either. Whoever looks at the letters writes what is missing, so that ``status`` counts these trials as dead; but never
+over what somebody else has written since, for a trial that is put back meanwhile runs again.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ def _compare(store: ObjectStore, plans: Plans, letter: Letter) -> Letter:
     if objection:
         return letter.model_copy(update={"unrunnable": objection})
     key = state_key(message.job, message.trial)
-    body = store.get(key)
-    state = TrialState.model_validate_json(body) if body else None
+    there = store.get_version(key)
+    state = TrialState.model_validate_json(there.body) if there else None
     known = letter.with_state(state)
 
     def was_replayed() -> bool:
@@ -83,7 +84,8 @@ def _compare(store: ObjectStore, plans: Plans, letter: Letter) -> Letter:
 
     if lacks_its_end(letter, state, was_replayed=was_replayed):
         try:
-            store.put(key, dead_state(known, state).model_dump_json(exclude_none=True).encode())
+            dead = dead_state(known, state).model_dump_json(exclude_none=True).encode()
+            store.put_if_unchanged(key, dead, etag=there.etag if there else None)
         except HarborAwsError as error:
             logger.warning("Trial %s is a dead letter, and its state could not be made to say so: %s", key, error)
     return known

@@ -1,10 +1,15 @@
 """Puts dead letters back on the trials' queue, each exactly once however often that is interrupted.
 
-A letter goes its way in five steps: is there a result? is there a marker? – the state says *queued* – the message is
-sent – the marker names it – the letter is deleted. Where the marker is, the message was sent, so whoever comes later
-only deletes. Who is killed between sending and marking leaves a message without a marker and a letter, and the next
-replay sends a second one. The marker is written once: its message is the one that counts, and a worker drops the other
-(:meth:`~harbor_aws.worker.record.Recorder.is_the_replay`; a worker that is first writes the marker itself).
+A letter goes its way in six steps: is there a result? is there a marker? – the state says *queued* – the message is
+sent – the marker names it – the state says *queued* once more – the letter is deleted. Where the marker is, the message
+was sent, so whoever comes later only deletes. Who is killed between sending and marking leaves a message without a
+marker and a letter, and the next replay sends a second one. The marker is written once: its message is the one that
+counts, and a worker drops the other (:meth:`~harbor_aws.worker.record.Recorder.is_the_replay`; a worker that is first
+writes the marker itself).
+
+The state is written the second time for whoever looks at the letters meanwhile: he takes *queued* without a marker for
+a replay that was interrupted, and the trial for dead. Once it is written again he can say so no more, and what he said
+before is put right.
 """
 
 from __future__ import annotations
@@ -166,6 +171,7 @@ class Replayer:
             list(pool.map(self._say_queued, following))
             sent = self._trials.send([OutgoingMessage(encode_fitting(message)) for message in following])
             list(pool.map(self._mark, following, sent))
+            list(pool.map(self._say_queued, following))
         sweep.delete(messages)
         for letter in letters:
             self._note(letter, fates[letter.id])
@@ -179,17 +185,15 @@ class Replayer:
         return Fate.REPLAYED
 
     def _say_queued(self, message: TrialMessage) -> None:
-        """Before it is sent, so that nothing that a worker says of it is overwritten."""
-        state = TrialState(
-            trial=message.trial,
-            phase=Phase.QUEUED,
-            attempt=message.attempt,
-            replay=message.replay,
-            worker=WRITER,
-            since=datetime.now(UTC),
-            consumed=message.consumed,
-        )
-        self._store.put(state_key(message.job, message.trial), state.model_dump_json(exclude_none=True).encode())
+        """Unless somebody has said more of this replay already: a worker that has it, or a later replay."""
+        key = state_key(message.job, message.trial)
+        written = None
+        while written is None:  # somebody else wrote between the reading and the writing
+            there = self._store.get_version(key)
+            if there and _is_ahead(TrialState.model_validate_json(there.body), message):
+                return
+            state = _queued(message).model_dump_json(exclude_none=True).encode()
+            written = self._store.put_if_unchanged(key, state, etag=there.etag if there else None)
 
     def _mark(self, message: TrialMessage, message_id: str) -> None:
         marker = ReplayMarker(message_id=message_id, marked_at=datetime.now(UTC))
@@ -220,6 +224,25 @@ def fresh(letter: Letter, *, attempts: int | None = None) -> TrialMessage:
             "history": letter.attempts,
         }
     )
+
+
+def _queued(message: TrialMessage) -> TrialState:
+    return TrialState(
+        trial=message.trial,
+        phase=Phase.QUEUED,
+        attempt=message.attempt,
+        replay=message.replay,
+        worker=WRITER,
+        since=datetime.now(UTC),
+        consumed=message.consumed,
+    )
+
+
+def _is_ahead(state: TrialState, message: TrialMessage) -> bool:
+    """Whether the trial is beyond being queued as this message."""
+    if state.replay == message.replay:
+        return state.phase is not Phase.QUEUED
+    return state.replay > message.replay
 
 
 def _pace(rate: float | None) -> dict[str, int]:
