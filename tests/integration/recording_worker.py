@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import Stack
-from harbor_aws.worker import inbox, settle
+from harbor_aws.worker import inbox, raise_pause, settle
 from harbor_aws.worker.run import run_worker
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class RecordingHandler:
 
 def main() -> int:
     settle.BACKOFF_SECONDS = 1
+    raise_pause.FIRST_PAUSE_SECONDS = 1
     inbox.POLL_SECONDS = 1
     stack = Stack.model_validate_json(Path(sys.argv[1]).read_bytes())
     handler = RecordingHandler(Path(sys.argv[2]))

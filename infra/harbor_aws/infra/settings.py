@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     """How files go to pods and back; ``auto``: as they are, but compressed where the link was measured to be slow."""
 
     alive_file: Path | None = None
-    """A file that a worker touches whenever it received or had no free slot; for a liveness probe."""
+    """A file that a worker touches whenever it received or had no need to; for a liveness probe."""
 
     pod_start_timeout_seconds: float = Field(default=600, gt=0)
     """How long a pod may take from creation until its container runs."""

@@ -108,6 +108,11 @@ class TrialMessage(BaseModel):
         return self.attempt == 1 and self.replay == 0
 
     @property
+    def place(self) -> tuple[int, int]:
+        """How far the trial is with this message; a later one's is greater."""
+        return self.replay, self.attempt
+
+    @property
     def retries(self) -> int:
         """How often the trial was tried again for a failure; waits and disruptions are none of its own."""
         return self.attempt - 1 - self.waits - self.disruptions

@@ -16,6 +16,7 @@ from harbor_aws.infra.queues import Queue
 from harbor_aws.producer.celery_message import encode
 from harbor_aws.producer.message import TrialMessage
 from harbor_aws.worker import inbox as inbox_module
+from harbor_aws.worker.fitness import Fitness
 from harbor_aws.worker.in_flight import CancelReason, InFlight
 from harbor_aws.worker.inbox import Inbox
 from harbor_aws.worker.intake import Intake, duplicate_seconds
@@ -38,11 +39,13 @@ class Bench:
         self.url = client.create_queue(QueueName=uuid4().hex)["QueueUrl"]
         self.dead_url = client.create_queue(QueueName=uuid4().hex)["QueueUrl"]
         self.in_flight = InFlight(slots=slots)
+        self.fitness = Fitness()
         self.inbox = Inbox(receiving=client, settling=client, url=self.url)
         self.intake = Intake(
             inbox=self.inbox,
             in_flight=self.in_flight,
             dead_letters=Queue(client, url=self.dead_url),
+            fitness=self.fitness,
             visibility_timeout_seconds=120,
             alive_file=alive_file,
         )
@@ -63,8 +66,8 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[SQSClient]:
         yield boto3.client("sqs", region_name="us-east-1", aws_access_key_id="local", aws_secret_access_key="local")
 
 
-def body(trial: str) -> str:
-    return encode(TrialMessage(job="job", trial=trial, bundle="0" * 64, trial_config={}))
+def body(trial: str, *, attempt: int = 1) -> str:
+    return encode(TrialMessage(job="job", trial=trial, bundle="0" * 64, trial_config={}, attempt=attempt))
 
 
 def test_no_more_is_taken_than_slots_are_free(client: SQSClient) -> None:
@@ -168,6 +171,28 @@ def test_a_trial_that_lost_its_lease_is_soon_taken_again(
     assert hidden == [20]
 
 
+def test_an_old_message_of_a_trial_that_is_further_on_is_deleted(
+    client: SQSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would only come back again and again; should that fail, it does."""
+    bench = Bench(client)
+    bench.send(body("t", attempt=2))
+    assert len(bench.intake.take(0.1)) == 1
+    delete = bench.inbox.delete
+    failures = iter([TransientError("HTTP 500")])
+
+    def delete_at_last(receipt: str) -> None:
+        if failure := next(failures, None):
+            raise failure
+        delete(receipt)
+
+    monkeypatch.setattr(bench.inbox, "delete", delete_at_last)
+    for left in (2, 2):
+        bench.send(body("t", attempt=1))
+        assert bench.intake.take(0.1) == []
+        assert Queue(client, url=bench.url).counts().total == left
+
+
 def test_a_duplicate_outlasts_the_longest_trial() -> None:
     """It is put off for longer and longer, so that its trial ends before SQS gives up on it."""
     assert [duplicate_seconds(receives) for receives in (0, 1, 2, 3, 7, 100)] == [60, 60, 120, 240, 3600, 3600]
@@ -215,6 +240,36 @@ def test_the_alive_file_tells_of_polls(client: SQSClient, monkeypatch: pytest.Mo
     path.unlink()
     bench.intake.take(0.01)
     assert path.exists()
+
+
+def test_who_is_not_fit_receives_nothing(client: SQSClient, tmp_path: Path) -> None:
+    """Its messages stay for others, with none of their receives spent; it is alive, and keeps what it has."""
+    path = tmp_path / "alive"
+    bench = Bench(client, alive_file=path)
+    bench.send(body("first"))
+    assert len(bench.intake.take(0.1)) == 1
+    path.unlink()
+    bench.fitness.note_cluster("no route")
+    bench.send(body("second"))
+    assert bench.intake.take(0.01) == []
+    assert path.exists()
+    assert (bench.visible(), len(bench.in_flight)) == (1, 1)
+    bench.fitness.note_cluster(None)
+    (taken,) = bench.intake.take(0.1)
+    assert taken.delivery.receive_count == 1
+
+
+def test_who_is_not_fit_waits_and_stops_at_once(client: SQSClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery's loop does not spin meanwhile, and a drain has not to wait for it."""
+    bench = Bench(client)
+    bench.fitness.note_cluster("no route")
+    waits: list[float] = []
+    with monkeypatch.context() as noted:
+        noted.setattr(bench.in_flight, "wait_until_closed", lambda seconds: waits.append(seconds))
+        bench.intake.take(1.0)
+    assert waits == [1.0]
+    bench.in_flight.close()
+    assert bench.intake.take(600) == []
 
 
 def _fail(_count: int, *, visibility_timeout_seconds: int) -> list[ReceivedMessage]:

@@ -15,7 +15,7 @@ from harbor_aws.infra.cluster import AccessRefusedError, Cluster
 from harbor_aws.infra.presence import Presence, leases_path
 from harbor_aws.infra.settings import Settings
 from harbor_aws.worker.exec.command import FOLLOW_SECONDS
-from harbor_aws.worker.presence import PresenceTerms, keep_presence, process_name
+from harbor_aws.worker.presence import PresenceTerms, keep_presence, process_name, seconds_until_renewal
 from harbor_aws.worker.reaper import GAP_INTERVALS
 
 if TYPE_CHECKING:
@@ -70,9 +70,10 @@ async def test_one_that_was_taken_for_dead_comes_back(server: tuple[Cluster, Fau
 
 
 async def test_an_outage_is_outlived(server: tuple[Cluster, Faults], caplog: pytest.LogCaptureFixture) -> None:
-    """Renewing goes on after any number of failures, and says so once."""
+    """Renewing goes on after any number of failures, and says so once; whoever asks is told of each renewal."""
     cluster, faults = server
-    async with keep_presence(cluster, stack="s", worker="w", terms=QUICK):
+    told: list[str | None] = []
+    async with keep_presence(cluster, stack="s", worker="w", terms=QUICK, on_renewal=told.append):
         (first,) = await presences(cluster)
         faults.interfere = lambda request: refusal(403) if request.method == "PATCH" else None
         seen = len(faults.requests)
@@ -80,8 +81,20 @@ async def test_an_outage_is_outlived(server: tuple[Cluster, Faults], caplog: pyt
             while len(faults.requests) < seen + 5:
                 await asyncio.sleep(0.01)
         faults.interfere = lambda _request: None
-        await renewal(cluster, after=first.version)
+        second = await renewal(cluster, after=first.version)
+        await renewal(cluster, after=second.version)
     assert caplog.text.count("does not take this process's sign of life") == 1
+    failed = [why for why in told if why is not None]
+    assert len(failed) >= 4
+    assert all("403" in why for why in failed)
+    assert told[-1] is None
+
+
+def test_after_a_failure_it_is_renewed_sooner() -> None:
+    """Within seconds, so that a short outage is soon known to be over; in a long one as often as ever."""
+    terms = PresenceTerms(interval_seconds=40, duration_seconds=320)
+    assert [seconds_until_renewal(failures, terms=terms) for failures in range(8)] == [40, 2, 4, 8, 16, 32, 40, 40]
+    assert seconds_until_renewal(100_000, terms=QUICK) == QUICK.interval_seconds
 
 
 async def test_who_may_not_show_itself_must_not_make_pods(server: tuple[Cluster, Faults]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harbor_aws.infra.errors import TransientError
+from harbor_aws.infra.local.services import MAX_RECEIVES
 from harbor_aws.producer.message import TrialMessage
 from harbor_aws.worker.delivery import Delivery
 from harbor_aws.worker.in_flight import HeldDelivery, InFlight
@@ -52,7 +53,8 @@ def settled(ending: Ending, *, failures: int = 0, receives: int = 1) -> tuple[Fa
     ("ending", "done"),
     [
         (Ending.RETURNED, [("receipt", None)]),
-        (Ending.RAISED, [("receipt", 90)]),
+        (Ending.RAISED, [("receipt", 120)]),
+        (Ending.PUT_OFF, [("receipt", 120)]),
         (Ending.HANDED_BACK, [("receipt", 0)]),
         (Ending.LOST, []),
     ],
@@ -62,7 +64,7 @@ def test_each_ending(ending: Ending, done: list[tuple[str, int | None]], failure
     inbox, in_flight, held = settled(ending, failures=failures, receives=3)
     assert inbox.done == done
     assert len(in_flight) == 0
-    assert held.settling == (ending in {Ending.RAISED, Ending.HANDED_BACK})
+    assert held.settling == (ending in {Ending.RAISED, Ending.PUT_OFF, Ending.HANDED_BACK})
 
 
 @pytest.mark.parametrize("ending", list(Ending))
@@ -87,7 +89,12 @@ def test_celery_cannot_lose_a_message_that_never_ran() -> None:
     assert inbox.done == [("receipt", 30)]
 
 
-@pytest.mark.parametrize(("receives", "seconds"), [(0, 30), (1, 30), (2, 60), (30, 900), (1000, 900)])
+@pytest.mark.parametrize(("receives", "seconds"), [(0, 30), (1, 30), (2, 60), (7, 1920), (8, 3600), (1000, 3600)])
 def test_backoff(receives: int, seconds: int) -> None:
-    """It grows with every receive up to a quarter of an hour."""
+    """It doubles with every receive up to an hour."""
     assert backoff_seconds(receives) == seconds
+
+
+def test_what_is_broken_at_night_makes_no_dead_letters() -> None:
+    """SQS gives a message up after its last receive: before that one ten hours have passed."""
+    assert sum(backoff_seconds(receives) for receives in range(1, MAX_RECEIVES)) > 10 * 3600

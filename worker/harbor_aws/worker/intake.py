@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harbor_aws.infra.queues import Queue
+    from harbor_aws.worker.fitness import Fitness
     from harbor_aws.worker.in_flight import InFlight
     from harbor_aws.worker.inbox import Inbox, ReceivedMessage
 
@@ -48,6 +49,7 @@ class Intake:
     """Not thread-safe: one thread receives.
 
     Args:
+        fitness: while this process is not fit it receives nothing.
         alive_file: its modification time is the last moment at which this worker received, or had no need to.
     """
 
@@ -57,24 +59,31 @@ class Intake:
         inbox: Inbox,
         in_flight: InFlight,
         dead_letters: Queue,
+        fitness: Fitness,
         visibility_timeout_seconds: int,
         alive_file: Path | None = None,
     ) -> None:
         self._inbox = inbox
         self._in_flight = in_flight
         self._dead_letters = dead_letters
+        self._fitness = fitness
         self._visibility_timeout_seconds = visibility_timeout_seconds
         self._alive_file = alive_file
         self._failures = 0
 
     def take(self, seconds: float) -> list[HeldDelivery]:
-        """New deliveries, now held; none if no slot is free for so many seconds, or SQS fails, or nothing comes."""
+        """New deliveries, now held; none if for so many seconds no slot is free or this process is not fit, or SQS
+        fails, or nothing comes."""
         self._in_flight.wait_for_room(seconds)
         room = self._in_flight.room()
         if not room:
             self._touch()
             if self._in_flight.closed:
                 time.sleep(_STOPPING_SECONDS)
+            return []
+        if not self._fitness.is_fit():
+            self._touch()
+            self._in_flight.wait_until_closed(seconds)
             return []
         began = time.monotonic()
         try:
@@ -97,7 +106,10 @@ class Intake:
                 undecodable.append((message, error))
                 continue
             if running := self._in_flight.of_trial(delivery):
-                self._put_off(message, running)
+                if running.delivery.message.place > delivery.message.place:
+                    self._drop(message, running)
+                else:
+                    self._put_off(message, running)
                 continue
             held = HeldDelivery(delivery, message.receipt, received_at=held_since, extended_at=held_since)
             if self._in_flight.add(held):
@@ -122,6 +134,16 @@ class Intake:
             self._inbox.hide(message.receipt, seconds=seconds)
         except TransientError as error:
             logger.warning("A second message of %s was not put off; it comes back by itself: %s", running.name, error)
+
+    def _drop(self, message: ReceivedMessage, running: HeldDelivery) -> None:
+        """Its trial is further on, by a message that is held here, or is somebody else's since."""
+        logger.info(
+            "An old message of %s, which is further on, is deleted.", running.name, extra={"action": "drop_old_message"}
+        )
+        try:
+            self._inbox.delete(message.receipt)
+        except TransientError as error:
+            logger.warning("An old message of %s was not deleted; it comes back by itself: %s", running.name, error)
 
     def _release(self, message: ReceivedMessage) -> None:
         """A last poll brought a message after this worker was told to stop."""

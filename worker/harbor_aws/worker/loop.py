@@ -10,6 +10,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Self
 
 from harbor_aws.infra.errors import HarborAwsError
+from harbor_aws.worker.delivery import PutOffError, SupersededError
 from harbor_aws.worker.in_flight import CancelReason
 from harbor_aws.worker.settle import Ending
 
@@ -134,6 +135,12 @@ def _ending_of(held: HeldDelivery) -> Ending:
             # for a lost lease too. The receipt may then delete nothing, or take the message from another worker, whose
             # work could only be thrown away; left alone, the message of a trial to be tried again would run it twice.
             return Ending.RETURNED
+        if isinstance(failure, SupersededError):
+            logger.info("%s", failure)
+            return Ending.LOST
+        if isinstance(failure, PutOffError) and held.cancelled is not CancelReason.LEASE_LOST:
+            logger.info("%s", failure)
+            return Ending.PUT_OFF
     match held.cancelled:
         case CancelReason.LEASE_LOST:
             ending = Ending.LOST

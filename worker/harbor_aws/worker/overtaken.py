@@ -23,7 +23,7 @@ def is_overtaken(delivery: Delivery, last: TrialState | None) -> bool:
     """
     if last is None:
         return False
-    here, there = _place(delivery), (last.replay, last.attempt)
+    here, there = delivery.message.place, (last.replay, last.attempt)
     if there != here:
         return there > here
     return last.phase is Phase.RETRYING or (last.phase is Phase.DEAD and last.message_id in (None, delivery.message_id))
@@ -35,7 +35,7 @@ def is_second_replay(delivery: Delivery, last: TrialState | None) -> bool:
     When it has, as a dead letter, then this may be that letter, put back by hand, and it runs. So does one that has
     begun all the same.
     """
-    if last is None or (last.replay, last.attempt) != _place(delivery):
+    if last is None or (last.replay, last.attempt) != delivery.message.place:
         return True
     return last.phase is not Phase.DEAD and last.message_id != delivery.message_id
 
@@ -52,7 +52,7 @@ def has_twin(delivery: Delivery, last: TrialState | None) -> bool:
     """
     return (
         last is not None
-        and (last.replay, last.attempt) == _place(delivery)
+        and (last.replay, last.attempt) == delivery.message.place
         and last.phase.is_in_flight
         and last.message_id not in (None, delivery.message_id)
         and delivery.receive_count <= LAST_PUT_OFF
@@ -63,8 +63,4 @@ def is_superseded(delivery: Delivery, last: TrialState | None, *, attempt_id: st
     """Whether somebody else has begun what this attempt is about, or what comes after it."""
     if last is None or last.attempt_id == attempt_id:
         return False
-    return (last.replay, last.attempt) >= _place(delivery)
-
-
-def _place(delivery: Delivery) -> tuple[int, int]:
-    return delivery.message.replay, delivery.message.attempt
+    return (last.replay, last.attempt) >= delivery.message.place

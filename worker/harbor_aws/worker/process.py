@@ -19,6 +19,7 @@ from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import load_stack
 from harbor_aws.worker.attempt import current_attempt
 from harbor_aws.worker.bundles import BundleCache
+from harbor_aws.worker.fitness import Fitness
 from harbor_aws.worker.launch_rate import Launches
 from harbor_aws.worker.pods import PodKeeper
 from harbor_aws.worker.presence import PresenceTerms, keep_presence, process_name
@@ -54,10 +55,14 @@ def main() -> int:
         secrets |= resolve_references(os.environ, SecretsManager(stack))
         scrubber.learn({**sensitive_variables(os.environ), **secrets})
         with own_scratch() as directory:
+            fitness = Fitness(scratch=directory)
             return run_worker(
                 stack=stack,
                 settings=settings,
-                open_handler=lambda: open_trial_runner(stack, settings, directory=directory, scrubber=scrubber),
+                open_handler=lambda: open_trial_runner(
+                    stack, settings, directory=directory, fitness=fitness, scrubber=scrubber
+                ),
+                fitness=fitness,
                 alive_file=settings.alive_file,
             )
     except HarborAwsError as error:
@@ -80,12 +85,13 @@ def _log_to_stderr() -> None:
 
 @asynccontextmanager
 async def open_trial_runner(
-    stack: Stack, settings: Settings, *, directory: Path, scrubber: Scrubber | None = None
+    stack: Stack, settings: Settings, *, directory: Path, fitness: Fitness, scrubber: Scrubber | None = None
 ) -> AsyncIterator[TrialHandler]:
     """Everything that the trials of this process share, opened on its loop.
 
     Args:
         directory: the process's own, for whatever it writes.
+        fitness: told whether the cluster takes this process's sign of life.
         scrubber: knows the process's secrets.
     """
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.slots + 4, "blocking"))
@@ -94,7 +100,7 @@ async def open_trial_runner(
     launches = Launches(per_second=settings.pod_launches_per_second, burst=settings.pod_launch_burst)
     async with (
         PodKeeper.open(stack.trials, worker=worker, launches=launches) as pods,
-        keep_presence(pods.cluster, stack=stack.name, worker=worker, terms=terms),
+        keep_presence(pods.cluster, stack=stack.name, worker=worker, terms=terms, on_renewal=fitness.note_cluster),
         reaping(pods, stack=stack.name, terms=terms),
         Stalls.watched() as stalls,
     ):

@@ -9,6 +9,7 @@ from harbor_aws.infra.aws import sqs_client
 from harbor_aws.infra.queues import Queue
 from harbor_aws.worker.celery_app import consume, make_app, stop_consuming
 from harbor_aws.worker.drain import Drain
+from harbor_aws.worker.fitness import Fitness
 from harbor_aws.worker.in_flight import InFlight
 from harbor_aws.worker.inbox import ANSWER_SECONDS, Inbox
 from harbor_aws.worker.intake import Intake
@@ -27,13 +28,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def run_worker(*, stack: Stack, settings: Settings, open_handler: OpenHandler, alive_file: Path | None = None) -> int:
+def run_worker(
+    *,
+    stack: Stack,
+    settings: Settings,
+    open_handler: OpenHandler,
+    fitness: Fitness | None = None,
+    alive_file: Path | None = None,
+) -> int:
     """Work on the stack's queue until a signal ends it; to be called in the main thread.
 
     Args:
         open_handler: makes the handler of all trials; entered on the trials' loop before anything is received, left
             there after the last trial ended. What it raises is raised here.
-        alive_file: touched whenever the worker received, or had no free slot; for a liveness probe.
+        fitness: of this process; by default one that knows nothing but how its trials end.
+        alive_file: touched whenever the worker received, or had no need to; for a liveness probe.
 
     Returns:
         The exit code: 0 if it was told to stop and every message is settled, else 1.
@@ -41,6 +50,7 @@ def run_worker(*, stack: Stack, settings: Settings, open_handler: OpenHandler, a
     for name in ("celery", "kombu"):
         logging.getLogger(name).setLevel(logging.WARNING)
     terms = LeaseTerms(settings.visibility_timeout_seconds, settings.lease_interval_seconds)
+    fitness = fitness or Fitness()
     in_flight = InFlight(slots=settings.slots)
     inbox = Inbox.of(stack, slots=settings.slots)
     settler = Settler(inbox=inbox, in_flight=in_flight)
@@ -50,6 +60,7 @@ def run_worker(*, stack: Stack, settings: Settings, open_handler: OpenHandler, a
         dead_letters=Queue(
             sqs_client(stack, read_timeout_seconds=ANSWER_SECONDS, attempts=1), url=stack.dead_letter_queue_url
         ),
+        fitness=fitness,
         visibility_timeout_seconds=settings.visibility_timeout_seconds,
         alive_file=alive_file,
     )
@@ -61,7 +72,7 @@ def run_worker(*, stack: Stack, settings: Settings, open_handler: OpenHandler, a
         drain_seconds=settings.drain_seconds,
     )
     with TrialLoop(open_handler, on_death=drain.abort) as trials:
-        slot = Slot(in_flight=in_flight, trials=trials, settler=settler)
+        slot = Slot(in_flight=in_flight, trials=trials, settler=settler, fitness=fitness)
         app = make_app(intake=intake, settler=settler, run=slot.run)
         with LeaseKeeper(inbox=inbox, in_flight=in_flight, terms=terms, cancel=trials.cancel), drain:
             logger.info("A worker of %s with %d slots is ready.", stack.name, settings.slots, extra={"action": "start"})

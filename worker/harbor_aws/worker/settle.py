@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = 30
-"""How long a message whose handler raised stays hidden, times how often it was received."""
+"""How long a message that is not to be run now stays hidden, doubled with every further receive."""
 
-MAX_BACKOFF_SECONDS = 900
+MAX_BACKOFF_SECONDS = 3600
+"""The most of that: the receives that SQS allows a message (20) then outlast a night in which nobody mends what is
+broken (13 h)."""
 
 
 class Ending(Enum):
@@ -29,6 +31,8 @@ class Ending(Enum):
     """The trial has its ending: the message is deleted."""
     RAISED = auto()
     """Nothing could be recorded: the message comes back after a while."""
+    PUT_OFF = auto()
+    """Another message of the trial's is being run: this one comes back after a while."""
     HANDED_BACK = auto()
     """This worker stops: the message is visible at once."""
     LOST = auto()
@@ -48,7 +52,7 @@ class Settler:
             match ending:
                 case Ending.RETURNED:
                     self._delete(held)
-                case Ending.RAISED:
+                case Ending.RAISED | Ending.PUT_OFF:
                     self._hide(held, backoff_seconds(held.delivery.receive_count))
                 case Ending.HANDED_BACK:
                     self._hide(held, 0)
@@ -87,8 +91,8 @@ class Settler:
 
 
 def backoff_seconds(receive_count: int) -> int:
-    """How long a message stays hidden whose handler raised."""
-    return min(BACKOFF_SECONDS * max(receive_count, 1), MAX_BACKOFF_SECONDS)
+    """How long a message stays hidden whose handler raised, or whose twin is being run."""
+    return min(BACKOFF_SECONDS << max(receive_count - 1, 0), MAX_BACKOFF_SECONDS)
 
 
 def _retrying() -> Retrying:

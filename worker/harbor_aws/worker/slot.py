@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from harbor_aws.worker.fitness import Fitness
     from harbor_aws.worker.in_flight import InFlight
     from harbor_aws.worker.loop import TrialLoop
     from harbor_aws.worker.settle import Settler
@@ -17,13 +18,16 @@ class Slot:
     acknowledgements touch no message that had its ending.
     """
 
-    def __init__(self, *, in_flight: InFlight, trials: TrialLoop, settler: Settler) -> None:
+    def __init__(self, *, in_flight: InFlight, trials: TrialLoop, settler: Settler, fitness: Fitness) -> None:
         self._in_flight = in_flight
         self._trials = trials
         self._settler = settler
+        self._fitness = fitness
 
     def run(self, receipt: str) -> None:
         """Block until the trial of a held message ended and its message is settled."""
         held = self._in_flight.find(receipt)
         if held is not None:
-            self._settler.settle(held, self._trials.run(held))
+            ending = self._trials.run(held)
+            self._fitness.note_ending(ending, received_at=held.received_at)
+            self._settler.settle(held, ending)
