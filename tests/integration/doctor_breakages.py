@@ -40,7 +40,6 @@ from tests.integration.doctor_stack import TRIALS, life_cycle, pending_pod
 from harbor_aws.infra.doctor.catalogue import CHECKS
 from harbor_aws.infra.doctor.check import Kind
 from harbor_aws.infra.doctor.finding import Verdict
-from harbor_aws.infra.doctor.run import PATIENCE_SECONDS
 from harbor_aws.infra.stack import WORKER_DEPLOYMENT
 
 if TYPE_CHECKING:
@@ -72,7 +71,8 @@ class Breakage:
     is_blocking: bool | None = None
     """``None``: as its verdict says."""
     concurrency: int | None = None
-    patience_seconds: float = PATIENCE_SECONDS
+    seconds: float | None = None
+    """How long its check is waited for; ``None``: until it has looked."""
     also_skipped: frozenset[str] = frozenset()
     """Checks that have nothing to look at then, though they do not rest on it."""
 
@@ -147,7 +147,7 @@ BREAKAGES = (
         "never answers",
         silent(lambda call, stack: stack.queue.encode() in call.body),
         "no answer within 2 s",
-        patience_seconds=2,
+        seconds=2,
     ),
     Breakage(
         "dead-letter-queue",
@@ -212,7 +212,7 @@ BREAKAGES = (
         "never answers",
         silent(lambda call, _: call.operation == "ListObjectsV2"),
         "no answer within 2 s",
-        patience_seconds=2,
+        seconds=2,
     ),
     Breakage(
         "bucket-region",
@@ -292,7 +292,7 @@ BREAKAGES = (
         "never answers",
         set_on("cluster", silent={"/version"}),
         "no answer within 2 s",
-        patience_seconds=2,
+        seconds=2,
     ),
     Breakage(
         "kubernetes-version",

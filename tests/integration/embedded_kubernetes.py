@@ -22,7 +22,7 @@ def embedded_kubernetes(directory: Path, *, rootfs: Mapping[str, Path] | None = 
     command = [sys.executable, "-m", "harbor_aws.infra.local.kubernetes", "--state-dir", str(directory), *images]
     with log.open("wb") as output, subprocess.Popen(command, stderr=output) as server:
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 90
             while not kubeconfig.exists():
                 assert server.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()

@@ -279,8 +279,8 @@ async def write_all(process: ContainerProcess, data: bytes) -> None:
 async def test_exec_waits_for_whoever_does_not_read(pods: Pods) -> None:
     """Writing to a process that reads nothing waits; it ends, without an error, when the process does."""
     await pods.running("a")
-    process = await pods.runtime.exec("a", "main", ["sleep", "0.5"], stdin=True, tty=False)
     began = time.monotonic()
+    process = await pods.runtime.exec("a", "main", ["sleep", "0.5"], stdin=True, tty=False)
     await process.write(bytes(1 << 20))
     assert time.monotonic() - began > 0.3
     assert await process.wait() == 0

@@ -138,26 +138,24 @@ def test_cp(box: Kubectl, tmp_path: Path) -> None:
     assert (tmp_path / "back" / "sub" / "file").read_bytes() == content
 
 
-def test_watch(kubectl: Kubectl) -> None:
+def test_watch(box: Kubectl, tmp_path: Path) -> None:
     """get -w shows a pod from its creation to its end; wait waits for its phase and for its deletion."""
-    with subprocess.Popen(
-        ["kubectl", "get", "pods", "-w", "--no-headers"], env=kubectl.environment, stdout=subprocess.PIPE, text=True
-    ) as watching:
+    shown = tmp_path / "shown"
+    watch = ["kubectl", "get", "pods", "-w", "--no-headers"]
+    with shown.open("w") as out, subprocess.Popen(watch, env=box.environment, stdout=out) as watching:
         try:
-            time.sleep(1)
+            until(lambda: "box" in shown.read_text())
             containers = [{"name": "main", "image": "debian", "command": ["true"]}]
             spec = {**POD["spec"], "containers": containers}
-            kubectl.apply({**POD, "metadata": {"name": "short"}, "spec": spec})
-            kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/short", "--timeout=30s")
-            kubectl("delete", "pod", "short", "--wait=false")
-            kubectl("wait", "--for=delete", "pod/short", "--timeout=30s")
-            time.sleep(0.5)
+            box.apply({**POD, "metadata": {"name": "short"}, "spec": spec})
+            box("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/short", "--timeout=30s")
+            box("delete", "pod", "short", "--wait=false")
+            box("wait", "--for=delete", "pod/short", "--timeout=30s")
+            until(lambda: "Completed" in shown.read_text())
         finally:
             watching.terminate()
-            shown, _ = watching.communicate(timeout=10)
-    states = [line.split()[2] for line in shown.splitlines() if line.startswith("short")]
+    states = [line.split()[2] for line in shown.read_text().splitlines() if line.startswith("short")]
     assert states[0] in {"Pending", "ContainerCreating"}
-    assert "Completed" in states
 
 
 def test_deployment(kubectl: Kubectl) -> None:

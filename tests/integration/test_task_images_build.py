@@ -355,6 +355,7 @@ cli.main()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_hundred_tasks_of_seven_environments(bench: Bench) -> None:
     """Two processes enqueue them at once: seven builds in all, and both jobs are in the queue."""
     for number in range(100):

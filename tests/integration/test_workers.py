@@ -30,6 +30,8 @@ TRIALS = {"embedded": 12, "real": 4}
 BEGUN = {"embedded": 6, "real": 1}
 """Trials that have reached their agent when the trouble begins."""
 
+FROM_THE_AGENT_ON = ("agent", "verifier", "collecting", "committed")
+
 TASK_TOML = """\
 version = "1.0"
 [agent]
@@ -66,7 +68,7 @@ def running_job(stack: RunningStack, slow_task: Path) -> Iterator[str]:
     """A job, some of whose trials have reached their agent; afterwards the stack has two workers again."""
     job = f"slow-{uuid.uuid4().hex[:6]}"
     stack.run("enqueue", str(slow_task), "-k", str(TRIALS[stack.cluster]), "-a", "oracle", "--job-name", job)
-    wait_until(lambda: phases(stack, job).get("agent", 0) >= BEGUN[stack.cluster])
+    wait_until(lambda: begun(phases(stack, job)) >= BEGUN[stack.cluster])
     yield job
     stack.run("scale", "2")
 
@@ -74,6 +76,11 @@ def running_job(stack: RunningStack, slow_task: Path) -> Iterator[str]:
 def phases(stack: RunningStack, job: str) -> dict[str, int]:
     counts: dict[str, int] = stack.json("status", job)["phases"]
     return counts
+
+
+def begun(counts: dict[str, int]) -> int:
+    """How many have reached their agent."""
+    return sum(counts.get(phase, 0) for phase in FROM_THE_AGENT_ON)
 
 
 def worker_processes(stack: RunningStack) -> list[int]:
@@ -105,7 +112,7 @@ def assert_each_is_committed_once(stack: RunningStack, job: str) -> None:
     results = [json.loads(store.get(row.key) or b"") for row in store.list(results_prefix(job))]
     assert [result["rewards"] for result in results] == [{"reward": 1.0}] * trials
     wait_until(lambda: Queue.trials(outputs).counts().total == 0)
-    assert Queue.dead_letters(outputs).counts().total == 0
+    assert stack.json("dlq", "list", "--job", job)["letters"] == []
     wait_until(lambda: pods_of(stack) == "", 60)
 
 

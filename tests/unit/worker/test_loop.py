@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harbor_aws.producer.message import TrialMessage
-from harbor_aws.worker.delivery import Delivery
+from harbor_aws.worker.delivery import Delivery, PutOffError, SupersededError
 from harbor_aws.worker.in_flight import CancelReason, HeldDelivery
 from harbor_aws.worker.loop import TrialLoop
 from harbor_aws.worker.settle import Ending
@@ -41,6 +41,10 @@ class Handler:
                 raise SystemExit(1)
             case "cancels-itself":
                 raise asyncio.CancelledError
+            case "is-put-off":
+                raise PutOffError("a twin runs")
+            case "is-superseded":
+                raise SupersededError("another has it")
             case "sleeps" | "ends-anyway" | "raises-in-cleanup":
                 await self._sleep(delivery.message.trial)
 
@@ -91,6 +95,8 @@ def cancelled(trial: str, *reasons: CancelReason) -> tuple[Ending, Handler]:
         ("raises", Ending.RAISED),
         ("exits", Ending.RAISED),
         ("cancels-itself", Ending.RAISED),
+        ("is-put-off", Ending.PUT_OFF),
+        ("is-superseded", Ending.LOST),
     ],
 )
 def test_an_uncancelled_trial(trial: str, ending: Ending) -> None:
@@ -183,29 +189,37 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_worker_that_is_told_to_end_while_it_opens_closes_what_it_opened() -> None:
+def test_a_worker_that_is_told_to_end_while_it_opens_closes_what_it_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal's SystemExit gets through, but not before the handler was closed."""
-    begun, closed = Event(), Event()
+    waiting, signalled, closed = Event(), Event(), Event()
 
     @asynccontextmanager
     async def open_handler() -> AsyncIterator[TrialHandler]:
-        begun.set()
-        await asyncio.sleep(0.5)
+        assert await asyncio.to_thread(signalled.wait, 10)
         yield Handler()
         closed.set()
 
     def end(_number: int, _frame: object) -> None:
         raise SystemExit(0)
 
-    def signal_when_begun() -> None:
-        assert begun.wait(10)
+    def signal_when_waited_for() -> None:
+        assert waiting.wait(10)
         signal.raise_signal(signal.SIGUSR1)
+        signalled.set()
+
+    loop = TrialLoop(open_handler, on_death=lambda: None)
+    wait = loop._opened.result
+
+    def wait_for_opening() -> object:
+        waiting.set()
+        return wait()
 
     previous = signal.signal(signal.SIGUSR1, end)
-    signalling = Thread(target=signal_when_begun)
+    monkeypatch.setattr(loop._opened, "result", wait_for_opening)
+    signalling = Thread(target=signal_when_waited_for)
     signalling.start()
     try:
-        with pytest.raises(SystemExit), TrialLoop(open_handler, on_death=lambda: None):
+        with pytest.raises(SystemExit), loop:
             pytest.fail("it was opened")
     finally:
         signalling.join()
