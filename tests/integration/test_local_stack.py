@@ -84,6 +84,14 @@ def test_a_second_up_finds_the_first(own: RunningStack) -> None:
 def test_down_cleans_up_after_a_part_that_was_killed(own: RunningStack, name: str) -> None:
     """kill -9 of a server: `status` says so, and `down` leaves no process, mount, cgroup or file."""
     own.run("local", "up", "--detach", "--workers", "1")
+    limited = {
+        "name": "limited",
+        "image": "any",
+        "command": ["sleep", "600"],
+        "resources": {"limits": {"memory": "64Mi"}},
+    }
+    own.kubectl("run", "limited", "--image=any", "--overrides", json.dumps({"spec": {"containers": [limited]}}))
+    wait_until(lambda: own.kubectl("get", "pod", "limited", "-o", "jsonpath={.status.phase}") == "Running")
     os.kill(part(own, name), signal.SIGKILL)
     wait_until(lambda: own.run("local", "status", check=False).returncode == 1)
     assert json.loads(own.run("local", "status", "--json", check=False).stdout)["parts"][name] is False

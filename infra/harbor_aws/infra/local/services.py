@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from harbor_aws.infra.aws import s3_client, sqs_client
 from harbor_aws.infra.errors import InfrastructureError
 from harbor_aws.infra.local import processes
+from harbor_aws.infra.local.kubernetes.pods.cgroup import RECORD, remove_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,6 +62,11 @@ def start_kubernetes(directory: Path, *, rootfs: Mapping[str, Path]) -> Path:
     processes.start(KUBERNETES, [*command, *images], directory=directory)
     _wait(directory, KUBERNETES, kubeconfig.exists)
     return kubeconfig
+
+
+def remove_control_groups(directory: Path) -> None:
+    """Remove what an embedded Kubernetes that was killed has left of its pods' memory limits."""
+    remove_groups(directory / KUBERNETES / RECORD)
 
 
 def create_queues_and_bucket(stack: Stack, *, visibility_timeout_seconds: int) -> Stack:

@@ -168,6 +168,7 @@ def _clear() -> None:
     directory = _directory()
     processes.stop(directory, services.KUBERNETES, grace_seconds=20)
     processes.stop(directory)
+    services.remove_control_groups(directory)
     shutil.rmtree(directory, ignore_errors=True)
 
 

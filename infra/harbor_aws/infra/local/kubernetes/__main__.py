@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 from harbor_aws.infra.local.kubernetes.api.serve import serving
+from harbor_aws.infra.local.kubernetes.pods.cgroup import RECORD
 from harbor_aws.infra.local.kubernetes.pods.containers import ContainerRuntime
 
 
@@ -34,7 +35,7 @@ async def _serve(state_directory: Path, port: int, rootfs: dict[str, Path]) -> N
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runtime = ContainerRuntime(state_directory / "containers", rootfs)
+    runtime = ContainerRuntime(state_directory / RECORD.parent, rootfs)
     async with serving(runtime, kubeconfig=state_directory / "kubeconfig", port=port):
         await stop.wait()
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
+RECORD = Path("containers", "cgroup")
+"""The file below the state directory of an embedded Kubernetes that says where its pods' groups are."""
+
 _REMOVAL_ATTEMPTS = 50
 _REMOVAL_PAUSE_SECONDS = 0.02
 
@@ -87,13 +90,7 @@ class MemoryCgroups:
 
     def remove(self) -> None:
         """Remove the groups that are left of this or a killed predecessor."""
-        if not self._record.exists():
-            return
-        root = Path(self._record.read_text())
-        for directory in [*root.glob("*/"), root]:
-            with contextlib.suppress(OSError):
-                directory.rmdir()
-        self._record.unlink()
+        remove_groups(self._record)
         self._ready = False
 
     def _prepare(self, root: Path) -> bool:
@@ -114,6 +111,17 @@ class MemoryCgroups:
     def _give_up(self, error: OSError) -> None:
         logger.warning("Pods get no memory limits: %s", error, extra={"action": "skip_memory_limits"})
         self._root = None
+
+
+def remove_groups(record: Path) -> None:
+    """Remove the groups of a runtime whose pods are gone, and its record of them."""
+    if not record.exists():
+        return
+    root = Path(record.read_text())
+    for directory in [*root.glob("*/"), root]:
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+    record.unlink()
 
 
 def _is_version_2(directory: Path) -> bool:

@@ -14,7 +14,7 @@ from harbor_aws.infra.errors import InfrastructureError, UsageError
 from harbor_aws.infra.local.kubernetes.images.build import Builder
 from harbor_aws.infra.local.kubernetes.images.image_export import export_image
 from harbor_aws.infra.local.kubernetes.images.store import ImageStore
-from harbor_aws.infra.local.kubernetes.pods.cgroup import MemoryCgroups
+from harbor_aws.infra.local.kubernetes.pods.cgroup import RECORD, MemoryCgroups
 from harbor_aws.infra.local.kubernetes.pods.exec_process import ContainerProcess, exec_failed
 from harbor_aws.infra.local.kubernetes.pods.machine import Machine
 from harbor_aws.infra.local.kubernetes.pods.namespaces import Namespaces, StartFailedError
@@ -58,7 +58,7 @@ class ContainerRuntime:
             shutil.rmtree(directory / name, ignore_errors=True)
             (directory / name).mkdir()
         cgroups = MemoryCgroups(
-            f"harbor-aws-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}", directory / "cgroup"
+            f"harbor-aws-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}", directory / RECORD.name
         )
         cgroups.remove()
         self._machine = Machine(directory, Namespaces(), ImageStore(directory / "images", rootfs), cgroups)
