@@ -204,7 +204,7 @@ FAILURES = (
     recorded_by_harbor("the agent exits with another code than 0", NonZeroAgentExitCodeError),
     recorded_by_harbor("the agent runs out of time", AgentTimeoutError),
     recorded_by_harbor("the verifier runs out of time", VerifierTimeoutError),
-    of_infrastructure("either does, and an outage took a twentieth of its time or more", TimeLostError("")),
+    of_infrastructure("either does, and outages took a twentieth of its time or more", TimeLostError("")),
     recorded_by_harbor("the verifier leaves no reward file", RewardFileNotFoundError),
     recorded_by_harbor("the verifier's rewards make no sense", VerifierOutputParseError),
     with_max_retries("the agent exits with another code than 0, `--max-retries 2`", NonZeroAgentExitCodeError, TWICE),

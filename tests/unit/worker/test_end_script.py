@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.unit.worker.test_command_script import Pod, close, pod, until  # noqa: F401 - a fixture
 
-from harbor_aws.worker.exec.end_script import end_argv
+from harbor_aws.worker.exec.end_script import OVER_EXIT_CODE, end_argv
 
 
 def test_children_that_lead_sessions_are_ended(pod: Pod) -> None:
@@ -73,6 +73,12 @@ def test_what_takes_in_the_output_is_spared(pod: Pod) -> None:
     assert pod.end() == 0
     assert not pod.sleepers()
     until(lambda: "saved" in pod.printed())
+
+
+def test_a_command_that_has_ended(pod: Pod) -> None:
+    """Whoever comes to end it is told that it had ended by itself, and so may have an exit code of its own."""
+    pod.run(pod.start("exit 3"))
+    assert pod.end() == OVER_EXIT_CODE
 
 
 def test_a_command_whose_journal_is_gone(pod: Pod) -> None:

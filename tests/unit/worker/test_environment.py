@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 from harbor.models.task.config import EnvironmentConfig
 from harbor.models.trial.paths import TrialPaths
-from tests.unit.worker.fake_kubernetes import FakeKubernetes, serve
+from tests.unit.worker.fake_kubernetes import FakeKubernetes, refusal, serve
 from tests.unit.worker.fake_shell import FakeShell
 
 from harbor_aws.infra.errors import ExecError, PodFailedError, PodStartError, TransferError
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import Stack
 from harbor_aws.producer.dead_letters.pod_end import ContainerState, PodEvent
+from harbor_aws.worker import outages
 from harbor_aws.worker.attempt import Attempt, current_attempt
 from harbor_aws.worker.environment import FargateEnvironment
 from harbor_aws.worker.exec import command
@@ -26,6 +28,8 @@ from harbor_aws.worker.pods import PodKeeper
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from aiohttp import web
 
 GENEROUS_SECONDS = 30
 
@@ -297,6 +301,75 @@ async def test_the_workers_own_disk_is_infrastructure(
     with pytest.raises(TransferError, match="own files") as caught:
         await started.download_dir("/logs/agent", tmp_path / "file" / "logs")
     assert attempt.failures == [caught.value]
+
+
+def lost_seconds(attempt: Attempt) -> float:
+    span = attempt.span()
+    return attempt.outages.seconds_within(span.began, span.ended)
+
+
+@pytest.mark.parametrize("transfer", ["upload_file", "upload_dir", "download_file", "download_dir"])
+async def test_a_transfer_that_is_cancelled_while_the_server_is_away(
+    started: FargateEnvironment,
+    attempt: Attempt,
+    kubernetes: FakeKubernetes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    transfer: str,
+) -> None:
+    """A verifier whose time ran out before its tests were in the pod, or its rewards here, did not have its time."""
+    monkeypatch.setattr(outages, "ORDINARY_SECONDS", 0.0)
+    (tmp_path / "file").touch()
+    source = {"upload_file": tmp_path / "file", "upload_dir": tmp_path}.get(transfer, "/logs")
+    asked = asyncio.Event()
+
+    async def away(word: str) -> web.Response | None:
+        if not word.endswith("/exec"):
+            return None
+        asked.set()
+        return refusal(503)
+
+    well, kubernetes.interfere = kubernetes.interfere, away
+    before = lost_seconds(attempt)
+    running = asyncio.create_task(getattr(started, transfer)(str(source), str(tmp_path / "target")))
+    await asked.wait()
+    await asyncio.sleep(0.2)
+    await cancelled(running)
+    kubernetes.interfere = well
+    assert attempt.failures == []
+    assert lost_seconds(attempt) - before >= 0.2
+
+
+async def test_outages_of_one_command_add_up(
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is heard of late, is cut, and is late again has lost both."""
+    monkeypatch.setattr(outages, "ORDINARY_SECONDS", 0.0)
+    kubernetes.exec = FakeShell(cuts=True)
+
+    async def late(word: str) -> None:
+        if word.endswith("/exec"):
+            await asyncio.sleep(0.2)
+
+    kubernetes.interfere = late
+    before, requests = lost_seconds(attempt), len(kubernetes.requests)
+    assert (await started.exec("hang")).return_code == 0
+    assert sum(word.endswith("/exec") for word in kubernetes.requests[requests:]) == 2
+    assert lost_seconds(attempt) - before >= 0.4
+
+
+async def test_a_command_that_says_nothing_is_no_outage(
+    started: FargateEnvironment, attempt: Attempt, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it was heard of, an agent that thinks for an hour has lost nothing."""
+    monkeypatch.setattr(outages, "ORDINARY_SECONDS", 0.0)
+    shell = kubernetes.exec = FakeShell()
+    before, began = lost_seconds(attempt), time.monotonic()
+    running = asyncio.create_task(started.exec("hang"))
+    await shell.hangs.wait()
+    await asyncio.sleep(0.5)
+    await cancelled(running)
+    assert lost_seconds(attempt) - before < time.monotonic() - began - 0.25
 
 
 def _known(environment: FargateEnvironment) -> dict[str, Any]:

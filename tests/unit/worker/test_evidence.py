@@ -9,12 +9,33 @@ import pytest
 from harbor.models.trial.result import ExceptionInfo, StepResult, TimingInfo, TrialResult
 
 from harbor_aws.worker.evidence import time_lost
+from harbor_aws.worker.outages import Outages
+from harbor_aws.worker.span import Span
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+MONOTONIC = 5000.0
+"""What the monotonic clock said when the attempt began."""
 
 
-def took(seconds: float) -> TimingInfo:
-    return TimingInfo(started_at=BEGAN, finished_at=BEGAN + timedelta(seconds=seconds))
+def at(seconds: float) -> datetime:
+    """A moment so long after the attempt began, by the wall clock."""
+    return BEGAN + timedelta(seconds=seconds)
+
+
+def took(seconds: float, *, since: float = 0.0) -> TimingInfo:
+    return TimingInfo(started_at=at(since), finished_at=at(since + seconds))
+
+
+def outages(*stretches: tuple[float, float]) -> Outages:
+    """From and to so many seconds after the attempt began."""
+    known = Outages()
+    known.add_all((MONOTONIC + began, MONOTONIC + ended) for began, ended in stretches)
+    return known
+
+
+def span(seconds: float, *, step_seconds: float = 0.0) -> Span:
+    """So long an attempt, in which somebody set the wall clock forward, or back."""
+    return Span(MONOTONIC, MONOTONIC + seconds, BEGAN, at(seconds + step_seconds))
 
 
 def exception(kind: str) -> ExceptionInfo:
@@ -52,4 +73,47 @@ def test_a_twentieth_of_the_time_is_too_much(
     given: TrialResult | None, outage_seconds: float, *, is_lost: bool
 ) -> None:
     """Agents' and verifiers' time-outs, of trials and of steps, and nothing else."""
-    assert (time_lost(given, outage_seconds=outage_seconds) is not None) == is_lost
+    known = outages((0.0, outage_seconds))
+    assert (time_lost(given, outages=known, span=span(3600.0)) is not None) == is_lost
+
+
+def test_outages_add_up() -> None:
+    """Three cuts that each took less than a twentieth of an agent's 900 s took more together."""
+    given = result("AgentTimeoutError", agent=900.0)
+    cuts = [(100.0, 140.0), (400.0, 440.0), (700.0, 740.0)]
+    assert time_lost(given, outages=outages(*cuts[:1]), span=span(950.0)) is None
+    lost = time_lost(given, outages=outages(*cuts), span=span(950.0))
+    assert lost is not None
+    assert "after 900 s, but for 120 s" in str(lost)
+
+
+def test_outages_at_another_time_took_none_of_it() -> None:
+    """What the agent lost is not the verifier's, nor is what the pod's start lost."""
+    given = result("VerifierTimeoutError")
+    assert given.verifier is not None
+    given.verifier = took(60.0, since=1000.0)
+    assert time_lost(given, outages=outages((0.0, 999.0)), span=span(1100.0)) is None
+    assert time_lost(given, outages=outages((0.0, 999.0), (1057.0, 1070.0)), span=span(1100.0)) is not None
+
+
+@pytest.mark.parametrize(
+    ("step_seconds", "outage_seconds", "is_lost"),
+    [
+        (7200.0, 60.0, True),
+        (7200.0, 40.0, False),
+        (-7200.0, 60.0, True),
+        (-7200.0, 40.0, False),
+        (-7200.0, 2.0, False),
+    ],
+)
+def test_a_step_of_the_wall_clock_makes_no_time(step_seconds: float, outage_seconds: float, *, is_lost: bool) -> None:
+    """An agent's 900 s of an attempt of 960 s, by a wall clock that was set by two hours meanwhile."""
+    given = result("AgentTimeoutError", agent=900.0 + step_seconds)
+    known = outages((100.0, 100.0 + outage_seconds))
+    assert (time_lost(given, outages=known, span=span(960.0, step_seconds=step_seconds)) is not None) == is_lost
+
+
+def test_a_clock_that_was_set_back_again() -> None:
+    """Both clocks agree on the attempt, but not on the agent's time, which is then not longer than the attempt."""
+    given = result("AgentTimeoutError", agent=8100.0)
+    assert time_lost(given, outages=outages((100.0, 160.0)), span=span(960.0)) is not None

@@ -15,6 +15,7 @@ from tests.unit.worker.fake_kubernetes import FakeKubernetes, serve
 
 from harbor_aws.infra.cluster import Cluster
 from harbor_aws.infra.errors import ExecError, InfrastructureError, PermanentError, TransferError
+from harbor_aws.worker import outages
 from harbor_aws.worker.exec.command import ShellMissingError
 from harbor_aws.worker.transfer import download, persistence, upload
 from harbor_aws.worker.transfer.compression import Compression, compressed, decompressed
@@ -155,6 +156,71 @@ async def test_patience_counts_from_the_last_progress(monkeypatch: pytest.Monkey
     with pytest.raises(ExecError):
         await persistently(cut, patience_seconds=0.3, what="It")
     assert attempts > 4
+
+
+@pytest.fixture
+def all_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short an outage is."""
+    monkeypatch.setattr(outages, "ORDINARY_SECONDS", 0.0)
+    monkeypatch.setattr(persistence, "_FIRST_PAUSE_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("all_counts")
+async def test_a_transfer_that_is_cut_says_how_long_nothing_came_of_it() -> None:
+    """Whoever ran out of time in a transfer that did not get on did so for that; what is behind it, too."""
+    told: list[float] = []
+    is_cut = asyncio.Event()
+
+    async def cut(progress: Progress) -> None:
+        progress.heard()
+        progress.reached(1)
+        await asyncio.sleep(0.05)
+        is_cut.set()
+        raise ExecError("cut")
+
+    transfer = asyncio.create_task(persistently(cut, patience_seconds=60, what="It", on_outage=told.append))
+    await is_cut.wait()
+    await asyncio.sleep(0.05)
+    transfer.cancel()
+    await asyncio.gather(transfer, return_exceptions=True)
+    assert max(told) >= 0.1
+
+
+@pytest.mark.usefixtures("all_counts")
+async def test_a_transfer_that_stands_still_says_so_when_nobody_waits_any_more() -> None:
+    """A connection that is dead looks like a pod that is slow, until the time is over."""
+    told: list[float] = []
+
+    async def stand_still(progress: Progress) -> None:
+        progress.heard()
+        progress.reached(1)
+        told.clear()
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await persistently(stand_still, patience_seconds=60, what="It", on_outage=told.append)
+    assert len(told) == 1
+
+
+@pytest.mark.usefixtures("all_counts")
+@pytest.mark.parametrize("error", [None, FileNotFoundError(), ExecError("cut")])
+async def test_a_pod_that_is_heard_of_late(error: Exception | None) -> None:
+    """That a stream could be opened only after a while is told, whatever comes of it; what follows is no outage."""
+    told: list[float] = []
+
+    async def late(progress: Progress) -> None:
+        await asyncio.sleep(0.05)
+        progress.heard()
+        progress.reached(1)
+        if error is not None:
+            raise error
+
+    await asyncio.gather(
+        persistently(late, patience_seconds=0, what="It", on_outage=told.append), return_exceptions=True
+    )
+    assert sum(told) >= 0.05
+    assert told[0] == max(told)
 
 
 @pytest.mark.parametrize(

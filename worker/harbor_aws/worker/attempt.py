@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from harbor_aws.producer.usage import Consumption
+from harbor_aws.worker.outages import Outages
 from harbor_aws.worker.pod_usage import UsedPods
 from harbor_aws.worker.scrub.scrubber import Scrubber
+from harbor_aws.worker.span import Span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,8 +51,8 @@ class Attempt:
     """Once something has failed, the pods as they were when they were deleted."""
     turn: Turn | None = None
     """To launch the first pod, reserved before Harbor's clocks began to run."""
-    outage_seconds: float = 0.0
-    """The longest time for which nothing could be seen of a command in a pod, or in which the worker stood still."""
+    outages: Outages = field(default_factory=Outages)
+    """When nothing could be seen of a command or a transfer in a pod, or the worker stood still."""
     scrubber: Scrubber = field(default_factory=Scrubber)
     """Takes the process's secrets, and the attempt's own, out of what is written of the attempt."""
     used: UsedPods = field(default_factory=UsedPods)
@@ -82,7 +84,13 @@ class Attempt:
         return len(self.pod_names) > 1
 
     def note_outage(self, seconds: float) -> None:
-        self.outage_seconds = max(self.outage_seconds, seconds)
+        """One that took so long has just ended."""
+        now = time.monotonic()
+        self.outages.add(now - seconds, now)
+
+    def span(self) -> Span:
+        """From when it began until now."""
+        return Span(self.began, time.monotonic(), self.began_at, datetime.now(UTC))
 
 
 current_attempt: ContextVar[Attempt | None] = ContextVar("harbor_aws_attempt", default=None)

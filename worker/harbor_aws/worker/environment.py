@@ -248,19 +248,31 @@ class FargateEnvironment(BaseEnvironment):
     async def upload_file(self, source_path: Path | str, target_path: str) -> None:
         """See :func:`~harbor_aws.worker.transfer.upload.upload_file`."""
         pod, compression = self._running_pod.name, self._compression
-        await self._in_pod(upload_file(self._cluster, pod, Path(source_path), target_path, compression=compression))
+        await self._in_pod(
+            upload_file(
+                self._cluster, pod, Path(source_path), target_path, compression=compression, on_outage=self._note_outage
+            )
+        )
 
     @override
     async def upload_dir(self, source_dir: Path | str, target_dir: str) -> None:
         """See :func:`~harbor_aws.worker.transfer.upload.upload_directory`."""
         pod, compression = self._running_pod.name, self._compression
-        await self._in_pod(upload_directory(self._cluster, pod, Path(source_dir), target_dir, compression=compression))
+        await self._in_pod(
+            upload_directory(
+                self._cluster, pod, Path(source_dir), target_dir, compression=compression, on_outage=self._note_outage
+            )
+        )
 
     @override
     async def download_file(self, source_path: str, target_path: Path | str) -> None:
         """See :func:`~harbor_aws.worker.transfer.download.download_file`."""
         pod, compression = self._running_pod.name, self._compression
-        await self._in_pod(download_file(self._cluster, pod, source_path, Path(target_path), compression=compression))
+        await self._in_pod(
+            download_file(
+                self._cluster, pod, source_path, Path(target_path), compression=compression, on_outage=self._note_outage
+            )
+        )
 
     @override
     async def download_dir(self, source_dir: str, target_dir: Path | str) -> None:
@@ -314,6 +326,7 @@ class FargateEnvironment(BaseEnvironment):
                 exclude=exclude,
                 names=names,
                 compression=self._compression,
+                on_outage=self._note_outage,
             )
         )
 

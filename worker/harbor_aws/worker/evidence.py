@@ -12,41 +12,50 @@ from harbor_aws.worker.outcome import Facts, Outcome, Recorded, decide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from harbor.models.trial.result import StepResult, TimingInfo, TrialResult
 
     from harbor_aws.producer.message import TrialMessage
     from harbor_aws.worker.attempt import Attempt
+    from harbor_aws.worker.outages import Outages
+    from harbor_aws.worker.span import Span
 
 
 LOST_SHARE = 0.05
-"""Of the time that an agent or a verifier was given: if an outage took so much of it, that it ran out says nothing."""
+"""Of the time that an agent or a verifier was given: if outages took so much of it, that it ran out says nothing."""
 
 
 class TimeLostError(InfrastructureError):
-    """The agent or the verifier ran out of time, and an outage had taken a good part of that."""
+    """The agent or the verifier ran out of time, and outages had taken a good part of that."""
 
 
-def time_lost(result: TrialResult | None, *, outage_seconds: float) -> TimeLostError | None:
-    """Whether a time-out that Harbor recorded is to be put down to an outage.
+def time_lost(result: TrialResult | None, *, outages: Outages, span: Span) -> TimeLostError | None:
+    """Whether a time-out that Harbor recorded is to be put down to outages.
+
+    Only what they took of the time that ran out counts. Harbor times that by the wall clock: if this was set meanwhile,
+    nobody knows when it was, and all outages of the attempt count.
 
     Args:
-        outage_seconds: the longest one of the attempt.
+        span: from when the attempt began until now.
     """
-    if result is None or not outage_seconds:
+    if result is None:
         return None
     for part in (result, *(result.step_results or ())):
-        seconds = _timed_out_after(part)
-        if seconds is not None and outage_seconds >= LOST_SHARE * seconds:
+        timing = _of_time_out(part)
+        if timing is None:
+            continue
+        seconds, lost_seconds = _given_and_lost(*timing, outages=outages, span=span)
+        if lost_seconds and lost_seconds >= LOST_SHARE * seconds:
             return TimeLostError(
-                f"Harbor recorded a time-out after {seconds:.0f} s, but for {outage_seconds:.0f} s of the attempt its "
-                "pod could not be seen, or the worker stood still."
+                f"Harbor recorded a time-out after {seconds:.0f} s, but for {lost_seconds:.0f} s its pod could not be "
+                "seen, or the worker stood still."
             )
     return None
 
 
-def _timed_out_after(part: TrialResult | StepResult) -> float | None:
-    """Seconds after which the agent or the verifier ran out of time; ``None`` if neither did."""
+def _of_time_out(part: TrialResult | StepResult) -> tuple[datetime, datetime] | None:
+    """When the agent or the verifier that ran out of time began and ended; ``None`` if neither did."""
     timings: dict[str, TimingInfo | None] = {
         "AgentTimeoutError": part.agent_execution,
         "VerifierTimeoutError": part.verifier,
@@ -54,7 +63,18 @@ def _timed_out_after(part: TrialResult | StepResult) -> float | None:
     timing = timings.get(part.exception_info.exception_type) if part.exception_info else None
     if timing is None or timing.started_at is None or timing.finished_at is None:
         return None
-    return (timing.finished_at - timing.started_at).total_seconds()
+    return timing.started_at, timing.finished_at
+
+
+def _given_and_lost(
+    started_at: datetime, finished_at: datetime, *, outages: Outages, span: Span
+) -> tuple[float, float]:
+    """Seconds that a part of an attempt had, and how many of them outages took."""
+    part = span.part(started_at, finished_at)
+    if part is None:
+        return span.seconds_of(started_at, finished_at), outages.seconds_within(span.began, span.ended)
+    began, ended = part
+    return ended - began, outages.seconds_within(began, ended)
 
 
 def judge(message: TrialMessage, attempt: Attempt, result: TrialResult | None, *, chance: float = 0.0) -> Outcome:

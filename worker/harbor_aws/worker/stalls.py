@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +60,9 @@ class Stalls:
 
     def note(self, seconds: float) -> None:
         """A stall has just ended."""
-        self._stalls.append((self._clock(), seconds))
+        now = self._clock()
+        self._stalls.append((now - seconds, now))
 
-    def longest_since(self, moment: float) -> float:
-        """Seconds of the longest stall that ended after a moment of the clock; 0 if there was none."""
-        return max((seconds for ended, seconds in self._stalls if ended >= moment), default=0.0)
+    def since(self, moment: float) -> Iterator[tuple[float, float]]:
+        """When each stall that ended after a moment of the clock began and ended, in its seconds."""
+        return ((began, ended) for began, ended in self._stalls if ended >= moment)

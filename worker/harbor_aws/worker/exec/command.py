@@ -13,10 +13,11 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from harbor_aws.infra.errors import ExecError, InfrastructureError, PodGoneError
 from harbor_aws.worker.exec.channels import Channel, parse_status
 from harbor_aws.worker.exec.command_script import start_script
-from harbor_aws.worker.exec.end_script import end_argv
+from harbor_aws.worker.exec.end_script import OVER_EXIT_CODE, end_argv
 from harbor_aws.worker.exec.follow_script import ALIVE_SECONDS, attach_script
 from harbor_aws.worker.exec.following import FollowedCommand
 from harbor_aws.worker.exec.stream import ExecStream, StreamCutError
+from harbor_aws.worker.outages import Silence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,10 +44,6 @@ OVERDUE_SECONDS = 30.0
 
 ASIDE_SECONDS = 60.0
 """How long it may take to end a command from here."""
-
-OUTAGE_SECONDS = 2.0
-"""How long nothing may be heard of a command that is to be started or followed, before that counts as an outage: a busy
-server takes less."""
 
 _LAST_WORDS_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 0.1
@@ -89,8 +86,8 @@ async def run_command(
         on_output: called with text as it comes.
         on_left_running: called when the caller is cancelled and the command may go on for all that; a time-out raises
             the same error.
-        on_outage: called at the end, if the command could not be started or followed for a while: for how many seconds,
-            at the longest.
+        on_outage: called each time that the command could not be started or followed for a while, once it can be again
+            or the caller no longer waits: for how many seconds, less those that are ordinary.
         can_be_ended: asked when the caller is cancelled; ``False`` if nothing runs in the pod any more.
 
     Raises:
@@ -99,14 +96,13 @@ async def run_command(
         ExecError: how the command ended, or whether it ran, cannot be told, or it ran out of time and may go on.
         ValueError: the command cannot be put to a shell.
     """
-    run = _Run(cluster, pod, command, timeout_seconds=timeout_seconds, on_output=on_output)
+    run = _Run(cluster, pod, command, timeout_seconds=timeout_seconds, on_output=on_output, on_outage=on_outage)
     following = asyncio.create_task(run.follow())
     try:
         if timeout_seconds is not None:
             await run.started(following)
             await asyncio.wait({following}, timeout=timeout_seconds + OVERDUE_SECONDS)
-            if not following.done():
-                await run.end()
+            if not following.done() and not await run.end():
                 await asyncio.wait({following}, timeout=_LAST_WORDS_SECONDS)
                 return run.result(TIMEOUT_EXIT_CODE)
         return run.result(await following)
@@ -117,8 +113,7 @@ async def run_command(
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-        if run.longest_outage_seconds() >= OUTAGE_SECONDS:
-            on_outage(run.longest_outage_seconds())
+        run.silence.end()
 
 
 class _Run:
@@ -132,6 +127,7 @@ class _Run:
         *,
         timeout_seconds: float | None,
         on_output: OutputCallback | None,
+        on_outage: Callable[[float], None],
     ) -> None:
         self._cluster = cluster
         self._pod = pod
@@ -140,20 +136,14 @@ class _Run:
         self._followed = FollowedCommand(self._id, on_output)
         self._started = asyncio.Event()
         self._heard = self._now()
-        self._cut_at: float | None = None
-        self._longest_outage_seconds = 0.0
-
-    def longest_outage_seconds(self) -> float:
-        """Of those that are over, and the one that is not, if there is one."""
-        now_seconds = 0.0 if self._cut_at is None else self._now() - self._cut_at
-        return max(self._longest_outage_seconds, now_seconds)
+        self.silence = Silence(on_outage, self._now)
 
     async def follow(self) -> int:
         """Start the command and take in all that it prints; its exit code."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
             heard = self._heard
-            self._cut_at = self._cut_at or self._now()
+            self.silence.begin()
             try:
                 return await self._attach()
             except StreamCutError:
@@ -198,7 +188,7 @@ class _Run:
             if "executable file not found" in status.message or "no such file or directory" in status.message:
                 raise ShellMissingError(f"The image of pod {self._pod} has no shell: {status.message}")
             raise StreamCutError(f"A command's exit code did not come from pod {self._pod}: {status.message or status}")
-        self._longest_outage_seconds, self._cut_at = self.longest_outage_seconds(), None
+        self.silence.end()
         self._heard = self._now()
         await self._followed.take(frame)
         if self._followed.is_started and not self._started.is_set():
@@ -208,8 +198,8 @@ class _Run:
     def result(self, exit_code: int) -> CommandResult:
         return CommandResult(exit_code=exit_code, stdout=self._followed.stdout, stderr=self._followed.stderr)
 
-    async def end(self) -> None:
-        """End the command and all that it started, or see to it that it never starts.
+    async def end(self) -> bool:
+        """End the command and all that it started, or see to it that it never starts; whether it had ended by itself.
 
         Raises:
             ExecError: it may still run.
@@ -225,11 +215,13 @@ class _Run:
                 status: ExecStatus = await retrying(self._end_once)
         except TimeoutError as error:
             raise ExecError(f"Pod {self._pod} did not answer within {ASIDE_SECONDS:.0f} s.") from error
-        if status.exit_code != 0:
+        if status.exit_code not in (0, OVER_EXIT_CODE):
             raise ExecError(f"A command could not be ended in pod {self._pod}: {status.message or status}")
+        return status.exit_code == OVER_EXIT_CODE
 
     async def _end_once(self) -> ExecStatus:
-        async with ExecStream.open(self._cluster, self._pod, end_argv(self._id)) as stream:
+        argv = end_argv(self._id, has_begun=self._followed.is_started)
+        async with ExecStream.open(self._cluster, self._pod, argv) as stream:
             while (frame := await stream.receive()).channel is not Channel.ERROR:
                 pass
         return parse_status(frame.data)

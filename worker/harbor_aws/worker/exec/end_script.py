@@ -8,6 +8,9 @@ KILL_GRACE_SECONDS = 2
 """How long a command has between TERM and KILL."""
 
 
+OVER_EXIT_CODE = 9
+"""The script's, if the command had ended by itself before anybody came to end it."""
+
 # Whoever ends a command notes whom that takes, and their session, before it kills, so that another one that comes
 # meanwhile, or after the first was killed, sees to it as well, and to what the command's shell left in that session as
 # it died. The notes are read after each look at the processes: if the look missed the shell, they are complete.
@@ -45,7 +48,7 @@ while [ -z "$pid" ]; do
       doomed) doomed=1 ;;
     esac
   done <"$ha_file.run"
-  [ -z "$ended" ] || [ -n "$doomed" ] || exit 0
+  [ -z "$ended" ] || [ -n "$doomed" ] || exit @OVER@
   [ -z "$pid" ] || break
   [ "$tries" -gt 0 ] || exit 1
   tries=$((tries - 1))
@@ -184,12 +187,14 @@ while [ -n "$living" ] && [ "$tries" -gt 0 ]; do
   find_all
 done
 [ -z "$living" ]
-"""
+""".replace("@OVER@", str(OVER_EXIT_CODE))
 )
 
 
 def end_argv(command_id: str, *, has_begun: bool = False) -> tuple[str, ...]:
     """The argv of an exec that ends a command, and waits until it is over; one that never began will never begin.
+
+    It exits with 0, or with :data:`OVER_EXIT_CODE`.
 
     Args:
         has_begun: whether the command is known to have begun. If nothing in the pod knows of it then, somebody has

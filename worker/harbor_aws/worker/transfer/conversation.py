@@ -10,6 +10,8 @@ from harbor_aws.worker.transfer.persistence import within
 from harbor_aws.worker.transfer.report import last_word_error, words_after
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harbor_aws.worker.exec.stream import ExecStream
 
 _LINE_BYTES = 4096
@@ -17,11 +19,16 @@ _STDERR_BYTES = 64 * 1024
 
 
 class Conversation:
-    """The receiving side of a script's stream: lines, or bytes, of its stdout; its stderr's end is kept."""
+    """The receiving side of a script's stream: lines, or bytes, of its stdout; its stderr's end is kept.
 
-    def __init__(self, stream: ExecStream, *, what: str) -> None:
+    Args:
+        on_heard: called for each word from the pod.
+    """
+
+    def __init__(self, stream: ExecStream, *, what: str, on_heard: Callable[[], None]) -> None:
         self._stream = stream
         self._what = what
+        self._on_heard = on_heard
         self._held = b""
         self._stderr = bytearray()
         self.ended = False
@@ -80,6 +87,7 @@ class Conversation:
     async def _next(self) -> bytes | None:
         while not self.ended:
             frame = await self._stream.receive()
+            self._on_heard()
             if frame.channel is Channel.STDOUT:
                 if frame.data:
                     return frame.data

@@ -52,6 +52,7 @@ async def download_directory(
     limits: TransferLimits | None = None,
     compression: Compression = Compression.AUTO,
     patience_seconds: float = PATIENCE_SECONDS,
+    on_outage: Callable[[float], None] = lambda _: None,
 ) -> None:
     """Put the contents of a pod's directory into the directory ``target``, over what is there.
 
@@ -62,6 +63,7 @@ async def download_directory(
         exclude: patterns, with the meaning of GNU ``tar --exclude``.
         names: only these and what is below them, paths relative to ``source``.
         patience_seconds: how long it is tried again while no attempt gets further than the one before.
+        on_outage: see :func:`~harbor_aws.worker.transfer.persistence.persistently`.
 
     Raises:
         FileNotFoundError: there is no such directory in the pod.
@@ -93,7 +95,7 @@ async def download_directory(
                 await download.attempt(tree, progress)
             await in_thread(partial(merge, tree, target))
 
-    await persistently(attempt, patience_seconds=patience_seconds, what=download.what)
+    await persistently(attempt, patience_seconds=patience_seconds, what=download.what, on_outage=on_outage)
 
 
 async def download_file(
@@ -105,6 +107,7 @@ async def download_file(
     limits: TransferLimits | None = None,
     compression: Compression = Compression.AUTO,
     patience_seconds: float = PATIENCE_SECONDS,
+    on_outage: Callable[[float], None] = lambda _: None,
 ) -> None:
     """Put a pod's file at ``target``, or into it if it is a directory; it appears whole or not at all.
 
@@ -112,6 +115,7 @@ async def download_file(
 
     Args:
         patience_seconds: how long it is tried again while no attempt gets further than the one before.
+        on_outage: see :func:`~harbor_aws.worker.transfer.persistence.persistently`.
 
     Raises:
         FileNotFoundError: there is no such file in the pod, or it is no regular one.
@@ -140,7 +144,7 @@ async def download_file(
             await download.attempt(room, progress)
             await in_thread(partial(_put, room / name, target))
 
-    await persistently(attempt, patience_seconds=patience_seconds, what=download.what)
+    await persistently(attempt, patience_seconds=patience_seconds, what=download.what, on_outage=on_outage)
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ class _Download:
         link = link_to(self.cluster)
         argv = self.argv(secrets.token_hex(8), wanted(self.compression, link), progress)
         async with ExecStream.open(self.cluster, self.pod, argv) as stream:
-            script = Conversation(stream, what=self.what)
+            script = Conversation(stream, what=self.what, on_heard=progress.heard)
             if self.stdin:
                 async with within(STALL_SECONDS, self.what):
                     await stream.send(self.stdin)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harbor_aws.infra.errors import ExecError, TransferError
 from harbor_aws.worker.exec.command import ShellMissingError
+from harbor_aws.worker.outages import Silence
 from harbor_aws.worker.transfer.threads import LocalFileError
 
 if TYPE_CHECKING:
@@ -31,15 +32,37 @@ _LONGEST_PAUSE_SECONDS = 10.0
 
 
 class Progress:
-    """How far the attempts of one transfer have come."""
+    """How far the attempts of one transfer have come.
 
-    def __init__(self) -> None:
+    Args:
+        on_outage: see :func:`persistently`.
+    """
+
+    def __init__(self, on_outage: Callable[[float], None]) -> None:
         self._clock = asyncio.get_running_loop().time
+        self._silence = Silence(on_outage, self._clock)
         self._furthest = 0
         self._since = self._clock()
         self.attempts = 0
         self.pauses = 0
         """How often was paused since a transfer last came further than ever."""
+
+    def begin(self) -> None:
+        """An attempt begins."""
+        self.attempts += 1
+        self._silence.begin()
+
+    def heard(self) -> None:
+        """The pod said something."""
+        self._silence.end()
+
+    def cut(self) -> None:
+        """An attempt failed, or is not waited for any more: nothing came of it since it last came further."""
+        self._silence.begin(since=self._since)
+
+    def end(self) -> None:
+        """There is no further attempt."""
+        self._silence.end()
 
     def reached(self, size: int) -> None:
         """An attempt has come to this byte. Only one that comes further than all before it is progress."""
@@ -53,21 +76,45 @@ class Progress:
         return self._clock() - self._since
 
 
-async def persistently[T](attempt: Callable[[Progress], Awaitable[T]], *, patience_seconds: float, what: str) -> T:
+async def persistently[T](
+    attempt: Callable[[Progress], Awaitable[T]],
+    *,
+    patience_seconds: float,
+    what: str,
+    on_outage: Callable[[float], None] = lambda _: None,
+) -> T:
     """Do a transfer that was cut, or came out wrong, again from the start: doing it twice does no harm.
+
+    Args:
+        on_outage: called each time that the pod was not heard of for a while, once it is again or the transfer ends:
+            for how many seconds, less those that are ordinary. Where an attempt failed, or the caller is cancelled,
+            they are counted from when the transfer last came further.
 
     Raises:
         Exception: what the last attempt raised, once none has come further for ``patience_seconds``; at once what no
             other attempt can mend (files that are not there, a pod that is gone, a limit, no shell).
     """
-    progress = Progress()
+    progress = Progress(on_outage)
+    try:
+        return await _again_and_again(attempt, progress, patience_seconds=patience_seconds, what=what)
+    except asyncio.CancelledError:
+        progress.cut()
+        raise
+    finally:
+        progress.end()
+
+
+async def _again_and_again[T](
+    attempt: Callable[[Progress], Awaitable[T]], progress: Progress, *, patience_seconds: float, what: str
+) -> T:
     while True:
-        progress.attempts += 1
+        progress.begin()
         try:
             return await attempt(progress)
         except (ExecError, TransferError) as error:
             if isinstance(error, LocalFileError | ShellMissingError):
                 raise
+            progress.cut()
             pause = min(_FIRST_PAUSE_SECONDS * 2**progress.pauses, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1)  # noqa: S311 - no secret
             progress.pauses += 1
             if progress.idle_seconds + pause > patience_seconds:

@@ -51,6 +51,7 @@ async def upload_directory(
     *,
     compression: Compression = Compression.AUTO,
     patience_seconds: float = PATIENCE_SECONDS,
+    on_outage: Callable[[float], None] = lambda _: None,
 ) -> None:
     """Put the contents of a directory into the directory ``target`` of a pod, made if need be.
 
@@ -60,6 +61,7 @@ async def upload_directory(
 
     Args:
         patience_seconds: how long it is tried again while no attempt gets further than the one before.
+        on_outage: see :func:`~harbor_aws.worker.transfer.persistence.persistently`.
 
     Raises:
         NotADirectoryError: there is no such directory here.
@@ -77,7 +79,7 @@ async def upload_directory(
         entries=partial(directory_entries, os.fsencode(source)),
         compression=compression,
     )
-    await persistently(upload.attempt, patience_seconds=patience_seconds, what=upload.what)
+    await persistently(upload.attempt, patience_seconds=patience_seconds, what=upload.what, on_outage=on_outage)
 
 
 async def upload_file(
@@ -88,6 +90,7 @@ async def upload_file(
     *,
     compression: Compression = Compression.AUTO,
     patience_seconds: float = PATIENCE_SECONDS,
+    on_outage: Callable[[float], None] = lambda _: None,
 ) -> None:
     """Put a file at ``target`` in a pod, or into it if it is a directory there; its mode and time are kept.
 
@@ -95,6 +98,7 @@ async def upload_file(
 
     Args:
         patience_seconds: how long it is tried again while no attempt gets further than the one before.
+        on_outage: see :func:`~harbor_aws.worker.transfer.persistence.persistently`.
 
     Raises:
         FileNotFoundError: there is no such file here.
@@ -113,7 +117,7 @@ async def upload_file(
         compression=compression,
         is_file=True,
     )
-    await persistently(upload.attempt, patience_seconds=patience_seconds, what=upload.what)
+    await persistently(upload.attempt, patience_seconds=patience_seconds, what=upload.what, on_outage=on_outage)
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ class _Upload:
         """Send all of it, once."""
         argv = self.argv(secrets.token_hex(8))
         async with ExecStream.open(self.cluster, self.pod, argv, heartbeat_seconds=None) as stream:
-            script = Conversation(stream, what=self.what)
+            script = Conversation(stream, what=self.what, on_heard=progress.heard)
             tools = await script.words("ready", seconds=STALL_SECONDS)
             line, pieces = await in_thread(partial(self._plan, tools), known=(FileNotFoundError,))
             await stream.send(line)
