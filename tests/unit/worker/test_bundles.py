@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -11,7 +13,8 @@ from tests.unit.worker.trial_fakes import MemoryStore
 
 from harbor_aws.infra.layout import bundle_key
 from harbor_aws.producer.bundle import pack_task
-from harbor_aws.worker.bundles import BundleCache
+from harbor_aws.worker.bundles import SHORT_OF, BundleCache
+from harbor_aws.worker.disk import GIB, least_free_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +56,23 @@ async def test_idle_bundles_are_dropped_the_oldest_first(tmp_path: Path) -> None
         async with cache.unpacked(digest, name="task") as path:
             paths.append(path)
     assert [path.exists() for path in paths] == [False, False, True]
+
+
+async def test_no_idle_bundle_is_kept_when_the_disk_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would keep the worker from taking trials for ever; what is in use stays."""
+    store = MemoryStore()
+    digests = [bundled(store, tmp_path, name) for name in ("idle", "used", "last")]
+    cache = cache_of(store, tmp_path)
+    async with cache.unpacked(digests[0], name="task") as idle:
+        pass
+    assert idle.exists()
+    total = 100 * GIB
+    free = SHORT_OF * least_free_bytes(total) - 1
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(total=total, free=free))
+    async with cache.unpacked(digests[1], name="task") as used:
+        async with cache.unpacked(digests[2], name="task") as last:
+            pass
+        assert [path.exists() for path in (idle, used, last)] == [False, True, False]
 
 
 async def test_one_that_was_never_fetched_is_no_trouble_to_drop(tmp_path: Path) -> None:

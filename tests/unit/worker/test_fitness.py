@@ -13,7 +13,8 @@ from tests.unit.worker.fake_kubernetes import refusal
 from harbor_aws.infra.fargate import DEFAULT_STORAGE_GIB
 from harbor_aws.infra.settings import Settings
 from harbor_aws.infra.stack import Stack
-from harbor_aws.worker.fitness import GIB, Fitness, least_free_bytes
+from harbor_aws.worker.disk import GIB, least_free_bytes
+from harbor_aws.worker.fitness import Fitness
 from harbor_aws.worker.process import open_trial_runner
 from harbor_aws.worker.settle import Ending
 

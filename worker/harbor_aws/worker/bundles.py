@@ -12,6 +12,7 @@ from uuid import uuid4
 from harbor_aws.infra.layout import bundle_key
 from harbor_aws.producer.bundle import unpack_bundle
 from harbor_aws.worker.completion import to_completion
+from harbor_aws.worker.disk import least_free_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 IDLE_BUNDLES = 64
 """Unused bundles that are kept for the next trial of their task; more are removed, the least recently used first."""
+
+SHORT_OF = 2
+"""Times the least that must be free for a trial to begin: below that no unused bundle is kept."""
 
 
 class BundleCache:
@@ -67,12 +71,17 @@ class BundleCache:
         """Rename what is no longer wanted, which is instant, so that a new user of the task never sees half of it."""
         idle = [digest for digest, users in self._users.items() if users == 0]
         discarded = []
-        for digest in idle[: max(0, len(idle) - self._idle_bundles)]:
+        kept = 0 if self._is_short_of_disk() else self._idle_bundles
+        for digest in idle[: max(0, len(idle) - kept)]:
             del self._users[digest]
             self._locks.pop(digest, None)
             with suppress(FileNotFoundError):  # it was never fetched
                 discarded.append((self._directory / digest).rename(self._directory / f"discarded-{uuid4().hex}"))
         return discarded
+
+    def _is_short_of_disk(self) -> bool:
+        disk = shutil.disk_usage(self._directory.parent)
+        return disk.free < SHORT_OF * least_free_bytes(disk.total)
 
 
 def _remove(directories: list[Path]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from harbor_aws.worker.disk import GIB, least_free_bytes
 from harbor_aws.worker.raise_pause import RaisePause
 from harbor_aws.worker.settle import Ending
 
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
-
-GIB = 2**30
-
-LEAST_FREE_BYTES = 1 * GIB
-"""Less than that may not hold a task's bundle, a trial's files and their archive; doctor's bound for a local stack."""
-
-LEAST_FREE_SHARE = 1 / 20
-"""Of a small disk so much is enough. A worker on Fargate has 20 GiB, where both bounds are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +119,3 @@ class Fitness:
                 "This worker takes no more trials, and goes on with those that it has: %s. %s",
                 unfitness.reason, unfitness.advice, extra={"action": "stop_taking"},
             )  # fmt: skip
-
-
-def least_free_bytes(total_bytes: int) -> int:
-    """What must be free on a disk of that size for a trial to begin."""
-    return min(LEAST_FREE_BYTES, int(total_bytes * LEAST_FREE_SHARE))
