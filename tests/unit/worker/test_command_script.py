@@ -2,146 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
-import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.unit.worker.shell_pod import SHELLS, Pod, close, played, until
 
 from harbor_aws.worker.exec.command_script import Command, start_script
 from harbor_aws.worker.exec.end_script import end_argv
 from harbor_aws.worker.exec.follow_script import attach_script
-from harbor_aws.worker.exec.places import OUTPUT_DIRECTORY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
-
-BUSYBOX = shutil.which("busybox")
-
-SHELLS = [
-    "sh",
-    "bash",
-    pytest.param("busybox", marks=pytest.mark.skipif(BUSYBOX is None, reason="there is no busybox on this machine")),
-]
-
-
-class Pod:
-    """Plays a pod whose files are in a directory, and whose ``sh`` is one of this machine's.
-
-    With BusyBox's the pod has nothing else, so no bash either.
-    """
-
-    def __init__(self, shell: str, directory: Path) -> None:
-        self.shell = shell
-        self.directory = directory
-        self.command_id = secrets.token_hex(16)
-        self.env = dict(os.environ)
-        if shell == "busybox":
-            self.shell = str(_applets(directory.parent / "bin") / "sh")
-            self.env["PATH"] = str(directory.parent / "bin")
-
-    def here(self, script: bytes) -> bytes:
-        return script.replace(OUTPUT_DIRECTORY.encode(), str(self.directory).encode())
-
-    def run(self, script: bytes) -> tuple[str, str]:
-        """What a script writes to stdout and stderr, to the end of the command, its markers in brackets."""
-        done = subprocess.run(
-            self.shell,
-            input=self.here(script),
-            capture_output=True,
-            timeout=30,
-            check=False,
-            start_new_session=True,
-            env=self.env,
-        )
-        return self.readable(done.stdout), self.readable(done.stderr)
-
-    def readable(self, data: bytes) -> str:
-        head, *rest = data.decode().split(f"harbor-aws:{self.command_id}:")
-        text = head + "".join("[{}:{}]{}".format(*piece.split(":", 2)) for piece in rest)
-        before, end, after = text.partition("[end:")
-        return before + end + after.partition("]")[0] + ("]" if end else "")
-
-    def start(self, text: str, *, timeout_seconds: float | None = None) -> bytes:
-        return start_script(Command(text, {}), self.command_id, timeout_seconds=timeout_seconds)
-
-    def begin(self, script: bytes) -> subprocess.Popen[bytes]:
-        """Start a script and leave it to itself."""
-        leader = subprocess.Popen(
-            self.shell,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env=self.env,
-        )
-        assert leader.stdin
-        leader.stdin.write(self.here(script))
-        leader.stdin.flush()
-        return leader
-
-    def attach(self, *, stdout_bytes: int = 0, stderr_bytes: int = 0) -> tuple[str, str]:
-        return self.run(attach_script(self.command_id, stdout_bytes=stdout_bytes, stderr_bytes=stderr_bytes))
-
-    def end(self, *, slowly: tuple[str, str] | None = None) -> int:
-        """End the command; where the pod is to be a busy one, a piece of the script is replaced by one with a pause."""
-        _, _, script, *arguments = end_argv(self.command_id)
-        if slowly:
-            assert script.count(slowly[0]) == 1
-            script = script.replace(*slowly)
-        argv = [self.shell, "-c", self.here(script.encode()).decode(), *arguments]
-        return subprocess.run(argv, timeout=30, check=False, env=self.env).returncode
-
-    def journal(self) -> str:
-        return self._text("run")
-
-    def printed(self) -> str:
-        return self._text("out")
-
-    def _text(self, suffix: str) -> str:
-        path = self.directory / f"{self.command_id}.{suffix}"
-        return path.read_text() if path.exists() else ""
-
-
-def _applets(directory: Path) -> Path:
-    """A directory with nothing but BusyBox's programs."""
-    assert BUSYBOX is not None
-    directory.mkdir()
-    for applet in subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split():
-        (directory / applet).symlink_to(BUSYBOX)
-    return directory
 
 
 @pytest.fixture(params=SHELLS)
-def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Pod:
-    return Pod(request.param, tmp_path / "files")
-
-
-def running(pattern: str) -> bool:
-    """Whether a process of this machine has a command line that matches; the pattern is not to match itself."""
-    return subprocess.run(["pgrep", "-f", pattern], stdout=subprocess.DEVNULL, check=False).returncode == 0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def close(process: subprocess.Popen[bytes]) -> None:
-    """Be gone as a client is whose connection was cut, the process killed as some container runtimes do."""
-    process.send_signal(signal.SIGKILL)
-    process.wait(20)
-    for stream in (process.stdin, process.stdout, process.stderr):
-        assert stream
-        stream.close()
+def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pod]:
+    with played(request.param, tmp_path / "files") as pod:
+        yield pod
 
 
 def test_a_command_reports_its_start_and_its_end(pod: Pod) -> None:
@@ -200,10 +83,9 @@ def test_one_that_runs_is_followed_by_whoever_comes(pod: Pod, tmp_path: Path) ->
 
 def test_a_background_child_keeps_nothing_open(pod: Pod) -> None:
     """With a child that holds its output, a command ends all the same, with all that it printed itself."""
-    began = time.monotonic()
-    out, err = pod.run(pod.start("sleep 7 & echo out; echo err >&2"))
+    out, err = pod.run(pod.start(f"sleep {pod.forever} & echo out; echo err >&2"))
     assert (out, err) == ("[start:0]out\n[end:0]", "err\n[end:0]")
-    assert time.monotonic() - began < 6
+    until(lambda: bool(pod.sleepers()))
     assert pod.attach() == (out, err)
 
 
@@ -224,17 +106,17 @@ def test_time_is_kept_in_the_pod(pod: Pod) -> None:
 
 def test_a_command_within_its_time_leaves_no_timer(pod: Pod) -> None:
     """A command's own exit code counts, and what would have ended it is gone."""
-    out, _ = pod.run(pod.start("exit 4", timeout_seconds=4321))
+    out, _ = pod.run(pod.start("exit 4", timeout_seconds=pod.forever))
     assert out == "[start:0][end:4]"
-    until(lambda: not running("sleep 432[1]"))
+    until(lambda: not pod.sleepers())
 
 
 def test_a_command_is_ended_by_its_id(pod: Pod) -> None:
     """It and all below it end, and a code says by what signal; to end it again is no error."""
-    leader = pod.begin(pod.start("echo begun; sleep 4322 & sleep 4323"))
-    until(lambda: "shell" in pod.journal())
+    leader = pod.begin(pod.start(f"echo begun; sleep {pod.forever} & sleep {pod.forever}"))
+    until(lambda: "begun" in pod.printed())
     assert pod.end() == 0
-    assert not running("sleep 432[23]")
+    assert not pod.sleepers()
     until(lambda: "exit" in pod.journal())
     assert pod.attach()[0] == "[start:0]begun\n[end:143]"
     assert pod.end() == 0
@@ -243,28 +125,28 @@ def test_a_command_is_ended_by_its_id(pod: Pod) -> None:
 
 def test_whoever_ends_a_command_second_waits_for_what_its_shell_left(pod: Pod) -> None:
     """A child born as the shell died, deaf to TERM, has ended when either of those who end the command says so."""
-    orphan = "(trap '' TERM; exec sleep 4324) &"
+    orphan = f"(trap '' TERM; exec sleep {pod.forever}) &"
     leader = pod.begin(pod.start(f'trap "{orphan} exit 1" TERM; echo begun; while :; do sleep 0.1; done'))
     until(lambda: "begun" in pod.printed())
     with ThreadPoolExecutor() as pool:
         first = pool.submit(pod.end)
         until(lambda: "exit" in pod.journal())
         assert pod.end() == 0
-        assert not running("sleep 432[4]")
+        assert not pod.sleepers()
         assert first.result() == 0
     close(leader)
 
 
 def test_whoever_ends_a_command_second_may_come_before_the_first_noted_anything(pod: Pod) -> None:
     """It read no notes, and finds no shell: they were made, and that was ended, in between."""
-    orphan = "(trap '' TERM; exec sleep 4325) &"
+    orphan = f"(trap '' TERM; exec sleep {pod.forever}) &"
     leader = pod.begin(pod.start(f'trap "{orphan} exit 1" TERM; echo begun; while :; do sleep 0.1; done'))
     until(lambda: "begun" in pod.printed())
     with ThreadPoolExecutor() as pool:
         second = pool.submit(pod.end, slowly=("look() {", "look() { sleep 0.8;"))
         first = pool.submit(pod.end)
         assert second.result() == 0
-        assert not running("sleep 432[5]")
+        assert not pod.sleepers()
         assert first.result() == 0
     close(leader)
 
@@ -272,11 +154,11 @@ def test_whoever_ends_a_command_second_may_come_before_the_first_noted_anything(
 def test_a_child_that_is_born_during_a_look_is_ended_by_the_next_one(pod: Pod) -> None:
     """The processes were listed before it was born, and its parent was gone before it was looked at."""
     deaf = "(trap '' TERM; exec sleep {})"
-    leader = pod.begin(pod.start(f'trap "{deaf.format(4326)} & exit 1" TERM; echo begun; {deaf.format(0.8)}'))
+    leader = pod.begin(pod.start(f'trap "{deaf.format(pod.forever)} & exit 1" TERM; echo begun; {deaf.format(0.8)}'))
     until(lambda: "begun" in pod.printed())
-    second_look = 'looks=$looks+; set -- /proc/[0-9]*/stat; [ "$looks" != ++ ] || sleep 1.3; for f;'
-    assert pod.end(slowly=("for f in /proc/[0-9]*/stat;", second_look)) == 0
-    assert not running("sleep 432[6]")
+    third_look = 'looks=$looks+; [ "$looks" != +++ ] || sleep 1.3; for directory; do'  # the first after they were told
+    assert pod.end(slowly=("for directory; do", third_look)) == 0
+    assert not pod.sleepers()
     close(leader)
 
 

@@ -7,10 +7,21 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.unit.worker.test_command_script import Pod, close, pod, until  # noqa: F401 - a fixture
+import pytest
+from tests.unit.worker.shell_pod import SHELLS, Pod, close, played, until
 
 from harbor_aws.worker.exec.end_script import OVER_EXIT_CODE, end_argv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(params=SHELLS)
+def pod(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pod]:
+    with played(request.param, tmp_path / "files") as pod:
+        yield pod
 
 
 def test_children_that_lead_sessions_are_ended(pod: Pod) -> None:

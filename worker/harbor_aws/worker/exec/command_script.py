@@ -99,6 +99,9 @@ if command -v bash >/dev/null; then ha_bash=1; fi
 """
 
 # `su` may start a shell without a word of what it should run, but not in every image one that reads stdin.
+#
+# The pipes are root's, so whoever opens /dev/stdout or /dev/stderr anew needs leave. They stay root's, who may
+# be without the right to open another's.
 _COMMAND_AS_USER = r"""
 ha_shell=/bin/sh
 [ -z "$ha_bash" ] || ha_shell=$(command -v bash)
@@ -117,6 +120,7 @@ ha_command() {
     esac
   fi
   if [ "$ha_uid" = "$(id -u)" ]; then "$ha_shell"; return; fi
+  [ -p /proc/self/fd/1 ] && [ -p /proc/self/fd/5 ] && chmod a+rw /proc/self/fd/1 /proc/self/fd/5
   if setpriv --reuid 0 --regid 0 --clear-groups true; then
     ha_groups=--clear-groups
     [ -n "$ha_name" ] && ha_groups=--init-groups

@@ -5,7 +5,8 @@ A command has files named by its id, in a directory that root alone can list:
 - ``<id>.run``, its journal. That it exists means that the command was started, here, and is never started again. Its
   lines: ``umask <the container's>``; ``catch <pid>``, what begins to take in the output; ``sink <1 or 2> <pid>``, what
   goes on with stdout or stderr, ``-`` if there is no need; ``shell <pid> <pid of its parent>``, the command's own;
-  ``late``, it ran out of time; ``doomed <session> <pids>``, who is ended with it; ``exit <code>``, it has ended.
+  ``full``, some of the output could not be kept; ``late``, it ran out of time; ``doomed <session> <pids>``, who is
+  ended with it; ``exit <code>``, it has ended.
 - ``<id>.out`` and ``<id>.err``, all that it printed. They stay until the pod goes.
 - ``<id>.mark*``, whose age tells what is new in those two.
 """
