@@ -8,8 +8,9 @@ that it can cut all connections at once, and be away.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Self
 
 from tests.chaos.admission import Admission
@@ -20,7 +21,7 @@ from tests.chaos.upstream import HEAD_LIMIT_BYTES, Upstream
 from harbor_aws.infra.stack import KubernetesAccess
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.chaos.faults import Direction, Fault, Part
@@ -46,6 +47,7 @@ class ChaosProxy:
         self.passed: Counter[tuple[Direction, Part]] = Counter()
         self._upstream = upstream
         self._namespace = namespace
+        self._port = 0
         self._admission = Admission(kubeconfig)
         self._connections: set[Connection] = set()
         self._serving: set[asyncio.Task[None]] = set()
@@ -64,14 +66,15 @@ class ChaosProxy:
             ExceptionGroup: the proxy itself failed meanwhile.
         """
         proxy = cls(await Upstream.read(access), namespace=access.namespace, kubeconfig=kubeconfig)
-        await proxy._listen(port=0)
-        proxy._admission.open(f"http://{HOST}:{proxy._port}")
-        try:
-            yield proxy
-        finally:
-            proxy._listener.close()
-            proxy.cut_all()
-            await asyncio.gather(*proxy._serving, return_exceptions=True)
+        with _held_port() as proxy._port:
+            await proxy._listen()
+            proxy._admission.open(f"http://{HOST}:{proxy._port}")
+            try:
+                yield proxy
+            finally:
+                proxy._listener.close()
+                proxy.cut_all()
+                await asyncio.gather(*proxy._serving, return_exceptions=True)
         if proxy._defects:
             raise ExceptionGroup("the proxy itself failed", proxy._defects)
 
@@ -80,11 +83,17 @@ class ChaosProxy:
         """The way to the cluster through this proxy."""
         return KubernetesAccess(kubeconfig=self._admission.kubeconfig, namespace=self._namespace)
 
+    @property
+    def standing(self) -> int:
+        """How many connections :meth:`cut_all` would cut."""
+        return len(self._connections)
+
     def cut_all(self, *, reset: bool = False) -> int:
         """Cut all connections at once; how many there were."""
-        for connection in self._connections:
+        cut, self._connections = self._connections, set()
+        for connection in cut:
             connection.cut(reset=reset)
-        return len(self._connections)
+        return len(cut)
 
     @asynccontextmanager
     async def away(self) -> AsyncIterator[None]:
@@ -95,11 +104,12 @@ class ChaosProxy:
         try:
             yield
         finally:
-            await self._listen(port=self._port)
+            await self._listen()
 
-    async def _listen(self, *, port: int) -> None:
-        self._listener = await asyncio.start_server(self._accept, HOST, port, limit=HEAD_LIMIT_BYTES, backlog=1024)
-        self._port: int = self._listener.sockets[0].getsockname()[1]
+    async def _listen(self) -> None:
+        self._listener = await asyncio.start_server(
+            self._accept, HOST, self._port, limit=HEAD_LIMIT_BYTES, backlog=1024, reuse_port=True
+        )
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -130,3 +140,12 @@ class ChaosProxy:
             await connection.run()
         finally:
             self._connections.discard(connection)
+
+
+@contextmanager
+def _held_port() -> Iterator[int]:
+    """A free port that stays one's own while nobody listens there; connections to it are refused then."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind((HOST, 0))
+        yield holder.getsockname()[1]

@@ -40,6 +40,9 @@ HALF_OPEN_SECONDS = 60.0
 LONGEST_SECONDS = 60.0
 """For one short command that is cut a few times."""
 
+CUT = "/chaos/cut"
+"""A file that is there once all is cut that was to be."""
+
 OUTPUT_LINES = 100_000
 OUTPUT = "".join(f"{line}\n" for line in range(1, OUTPUT_LINES + 1))
 
@@ -170,7 +173,8 @@ async def test_all_streams_at_once(
 
     def command(number: int) -> Command:
         loop = f'i=0; while [ $i -lt 20 ]; do echo "{number}: $i"; i=$((i + 1)); sleep 0.2; done'
-        return Command(f"echo {number} >>{LEDGER}; {loop}; exit {number}", {})
+        last = f"until [ -e {CUT} ]; do sleep 0.1; done; echo last"
+        return Command(f"echo {number} >>{LEDGER}; {loop}; {last}; exit {number}", {})
 
     running = [
         asyncio.create_task(run_command(cluster, pod.name, command(number), timeout_seconds=100))
@@ -179,12 +183,15 @@ async def test_all_streams_at_once(
     cut = 0
     for pause, reset in ((1, True), (0.7, False), (1.5, True)):
         await asyncio.sleep(pause)
+        while proxy.standing < count and not any(task.done() for task in running):
+            await asyncio.sleep(0.05)
         cut += proxy.cut_all(reset=reset)
+    await output_of(direct, pod.name, "touch", CUT)
     results = await asyncio.gather(*running)
     record({"commands": count, "streams cut at once": cut})
-    right = [CommandResult(n, "".join(f"{n}: {i}\n" for i in range(20)), "") for n in range(count)]
+    right = [CommandResult(n, "".join(f"{n}: {i}\n" for i in range(20)) + "last\n", "") for n in range(count)]
     assert results == right
-    assert cut >= 2 * count
+    assert cut >= 3 * count
     await assert_ran_once(direct, pod, *range(count))
 
 
@@ -200,10 +207,11 @@ async def test_a_server_that_is_away_for_a_minute(
     async def run(pod: Pod, number: int, seconds: int) -> CommandResult:
         loop = f'i=0; while [ $i -lt {seconds} ]; do echo "$i"; i=$((i + 1)); sleep 1; done'
         command = Command(f"echo {number} >>{LEDGER}; {loop}; exit {number}", {})
-        running = run_command(
-            keeper.cluster, pod.name, command, timeout_seconds=200, on_outage=lambda length: outages.append(length)
-        )
-        return await keeper.while_running(pod, running)
+        told: list[float] = []
+        running = run_command(keeper.cluster, pod.name, command, timeout_seconds=200, on_outage=told.append)
+        result = await keeper.while_running(pod, running)
+        outages.append(sum(told))
+        return result
 
     outages: list[float] = []
     jobs = [(pod, number, seconds) for pod in (debian, busybox) for number, seconds in ((1, 10), (2, 70), (3, 3))]

@@ -7,12 +7,13 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.chaos.direct import processes
+from tests.chaos.direct import processes, until_gone
 from tests.chaos.faults import Answer, Cut, Direction, HalfOpen, Later, Part, Place
 from tests.chaos.schedule import Listed, Weather
 from tests.chaos.storm import storm
 
 from harbor_aws.infra.errors import ExecError
+from harbor_aws.worker.exec import command as command_module
 from harbor_aws.worker.exec.command import CommandResult, run_command
 from harbor_aws.worker.exec.command_script import Command
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 LIMIT_SECONDS = 3
+GENEROUS_SECONDS = 60
 
 LATER_SECONDS = 4.0
 """After what went wrong, to tell what ends late from what never ends."""
@@ -51,13 +53,13 @@ class Endless:
 
     def __init__(self, pod: Pod) -> None:
         self.pod = pod
-        self._mark = str(next(_marks))
-        text = f"echo begun; (trap '' TERM; sleep {self._mark}) & sleep {self._mark}; echo unreachable"
+        self.mark = str(next(_marks))
+        text = f"echo begun; (trap '' TERM; sleep {self.mark}) & sleep {self.mark}; echo unreachable"
         self.command = Command(text, {})
 
     async def remains(self, direct: Cluster) -> int:
         """How many processes there are of it."""
-        return await processes(direct, self.pod.name, self._mark)
+        return await processes(direct, self.pod.name, self.mark)
 
 
 @pytest.mark.parametrize("faults", FAULTS)
@@ -79,8 +81,22 @@ async def test_a_timeout_while_the_server_is_away(
     await asyncio.sleep(1)
     async with proxy.away():
         await asyncio.sleep(LIMIT_SECONDS + 5)
-        assert await endless.remains(direct) == 0
+        async with asyncio.timeout(GENEROUS_SECONDS):
+            await until_gone(direct, pod.name, endless.mark)
     assert await running == CommandResult(exit_code=124, stdout="begun\n", stderr="")
+
+
+async def test_an_end_in_time_that_nobody_heard_of(
+    cluster: Cluster, pod: Pod, proxy: ChaosProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that ended by itself, and is fetched long after its time, has its own exit code."""
+    monkeypatch.setattr(command_module, "OVERDUE_SECONDS", 1.0)
+    command = Command("sleep 2; echo done; exit 7", {})
+    running = asyncio.create_task(run_command(cluster, pod.name, command, timeout_seconds=LIMIT_SECONDS))
+    await asyncio.sleep(1)
+    async with proxy.away():
+        await asyncio.sleep(LIMIT_SECONDS + 2)
+    assert await running == CommandResult(exit_code=7, stdout="done\n", stderr="")
 
 
 CANCELLED: dict[str, tuple[list[Fault], float]] = {

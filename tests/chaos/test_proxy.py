@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -85,11 +86,14 @@ def kubeconfig_of(proxy: ChaosProxy) -> Any:
     return json.loads(proxy.access.kubeconfig.read_text())
 
 
+def port_of(proxy: ChaosProxy) -> int:
+    return int(kubeconfig_of(proxy)["clusters"][0]["cluster"]["server"].rsplit(":", 1)[1])
+
+
 @contextlib.asynccontextmanager
 async def connected(proxy: ChaosProxy, *faults: Fault) -> AsyncIterator[Client]:
     proxy.schedule = Listed(faults)
-    port = kubeconfig_of(proxy)["clusters"][0]["cluster"]["server"].rsplit(":", 1)[1]
-    reader, writer = await asyncio.open_connection(HOST, int(port))
+    reader, writer = await asyncio.open_connection(HOST, port_of(proxy))
     try:
         yield Client(proxy, reader, writer)
     finally:
@@ -262,7 +266,8 @@ async def test_all_at_once(echo: tuple[Echo, ChaosProxy]) -> None:
 
 
 async def test_away(echo: tuple[Echo, ChaosProxy]) -> None:
-    """A server that is away resets what there is and refuses what comes, and is back at the same place."""
+    """A server that is away resets what there is and refuses what comes, and is back at the same place, which nobody
+    else can take meanwhile."""
     _, proxy = echo
     async with connected(proxy) as client:
         client.writer.write(client.request)
@@ -273,6 +278,8 @@ async def test_away(echo: tuple[Echo, ChaosProxy]) -> None:
             with pytest.raises(ConnectionRefusedError):
                 async with connected(proxy):
                     pass
+            with pytest.raises(OSError, match="in use"), socket.create_server((HOST, port_of(proxy))):
+                pass
     async with connected(proxy) as client:
         client.writer.write(client.request)
         assert await client.reader.readexactly(len(HEAD)) == HEAD

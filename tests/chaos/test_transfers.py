@@ -15,6 +15,7 @@ from tests.chaos.trees import make_source, snapshot, snapshot_of_tar
 
 from harbor_aws.infra.errors import HarborAwsError
 from harbor_aws.worker.transfer.download import download_directory, download_file
+from harbor_aws.worker.transfer.scripts import ROOM_PREFIX
 from harbor_aws.worker.transfer.upload import upload_directory, upload_file
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ STORM_SECONDS = 4.0
 """Between what happens to all streams at once, on the average."""
 
 TARGET = "/chaos-files"
-STAGED = "ls -A /tmp/.harbor-aws /dev/shm/.harbor-aws 2>/dev/null || true"
-"""What is kept in the pod by whoever works in it from here; nothing but transfers does so in this module."""
+STAGED = f"find {TARGET} /tmp -name '{ROOM_PREFIX}*' -prune 2>/dev/null || true"
+"""Finds what uploads have not yet put into its place, and what downloads could not send from where it is."""
 
 STAGED_SECONDS = 60.0
 """For scripts whose stream was cut to find that out, and to remove what they had staged."""
@@ -115,6 +116,8 @@ def _round_trips(place: Path, draw: random.Random, *, count: int) -> list[RoundT
 async def _left_wrong(direct: Cluster, pod: Pod, trips: list[RoundTrip], place: Path) -> list[str]:
     """What is wrong with what the transfers left in the pod and here."""
     found = []
+    if staged := await _staged(direct, pod):
+        found.append(f"staged in the pod: {staged}")
     everything = await output_of(direct, pod.name, "tar", "-cf", "-", "-C", TARGET, ".")
     for trip in trips:
         there, right = snapshot_of_tar(everything, f"{trip.number}"), snapshot(trip.source)
@@ -125,8 +128,6 @@ async def _left_wrong(direct: Cluster, pod: Pod, trips: list[RoundTrip], place: 
     here = {path.name for path in (place / "back").iterdir()}
     found += [f"left in the pod: {name}" for name in in_pod - names]
     found += [f"left here: {name}" for name in here - names]
-    if staged := await _staged(direct, pod):
-        found.append(f"staged in the pod: {staged}")
     return found
 
 
@@ -135,8 +136,7 @@ async def _staged(direct: Cluster, pod: Pod) -> str:
     clock = asyncio.get_running_loop().time
     deadline = clock() + STAGED_SECONDS
     while True:
-        listed = (await output_of(direct, pod.name, "sh", "-c", STAGED)).decode().split("\n")
-        staged = [name for name in listed if name and not name.endswith(":")]
+        staged = (await output_of(direct, pod.name, "sh", "-c", STAGED)).decode().split()
         if not staged or clock() > deadline:
             return " ".join(staged)
         await asyncio.sleep(1)

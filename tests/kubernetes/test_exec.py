@@ -187,12 +187,13 @@ async def test_long_output_keeps_its_ends(keeper: PodKeeper, debian: Pod) -> Non
 async def test_a_background_child_does_not_hold_the_command(keeper: PodKeeper, debian: Pod) -> None:
     """A command is over when it exits; a child that holds its stdout lives on and may go on printing."""
     started = time.monotonic()
-    text = "(while :; do echo tick; sleep 0.1; echo $((n=n+1)) >/tmp/ticks; done) & echo started"
+    tick = "echo tick; sleep 0.1; echo $((n=n+1)) >/tmp/tick; mv /tmp/tick /tmp/ticks"
+    text = f"(while :; do {tick}; done) & echo started"
     result = await run(keeper, debian, text)
     assert result.exit_code == 0
     assert "started\n" in result.stdout
     assert time.monotonic() - started < GENEROUS_SECONDS
-    before = int((await run(keeper, debian, "sleep 0.5; cat /tmp/ticks")).stdout)
+    before = int((await run(keeper, debian, "until [ -s /tmp/ticks ]; do sleep 0.1; done; cat /tmp/ticks")).stdout)
     after = int((await run(keeper, debian, "sleep 1; cat /tmp/ticks")).stdout)
     assert after > before
 

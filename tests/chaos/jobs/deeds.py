@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from tests.chaos.schedule import Weather
 from tests.chaos.schedule import calm as calm_connections
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Awaitable, Callable, Coroutine
 
     from tests.chaos.jobs.aws_proxy import AwsProxy
@@ -30,7 +30,6 @@ WORKERS = 3
 MOST_WORKERS = 5
 STORM_SECONDS = 15.0
 STORM_SHARE = 0.25
-_PHASE_PATIENCE_SECONDS = 10.0
 
 
 @dataclass
@@ -54,37 +53,39 @@ class Field:
         self.lasting.add(task)
         task.add_done_callback(self.lasting.discard)
 
-    async def worker_in(self, phase: str) -> Place | None:
+    async def anyone(self) -> Place:
+        """A worker, once one runs that is not frozen."""
+        while (place := self.fleet.choose(self.draw)) is None:
+            await asyncio.sleep(0.1)
+        return place
+
+    async def worker_in(self, phase: str, *, patience_seconds: float = 10.0) -> Place:
         """A worker one of whose trials has just come into a phase; any one if none does for a while."""
         seen = len(self.history.events)
-        deadline = asyncio.get_running_loop().time() + _PHASE_PATIENCE_SECONDS
+        deadline = asyncio.get_running_loop().time() + patience_seconds
         while asyncio.get_running_loop().time() < deadline:
             for event in self.history.events[seen:]:
                 if event.kind is Kind.PHASE and event.note == phase and (place := self.fleet.named(event.actor)):
                     return place
             seen = len(self.history.events)
             await asyncio.sleep(0.02)
-        return self.fleet.choose(self.draw)
+        return await self.anyone()
 
 
 async def _kill(on: Field, phase: str) -> None:
-    if place := await on.worker_in(phase):
-        on.fleet.kill(place)
+    on.fleet.kill(await on.worker_in(phase))
 
 
 async def _freeze(on: Field, phase: str) -> None:
-    if place := await on.worker_in(phase):
-        on.fleet.freeze(place, VISIBILITY_SECONDS + 10)
+    on.fleet.freeze(await on.worker_in(phase), VISIBILITY_SECONDS + 10)
 
 
 async def _freeze_briefly(on: Field) -> None:
-    if place := on.fleet.choose(on.draw):
-        on.fleet.freeze(place, VISIBILITY_SECONDS / 2)
+    on.fleet.freeze(await on.anyone(), VISIBILITY_SECONDS / 2)
 
 
 async def _terminate(on: Field) -> None:
-    if place := await on.worker_in("agent"):
-        on.fleet.terminate(place)
+    on.fleet.terminate(await on.worker_in("agent"))
 
 
 async def _api_away(on: Field) -> None:
@@ -134,8 +135,7 @@ async def _stall_kubelet(on: Field) -> None:
 
 
 async def _fill_disk(on: Field) -> None:
-    if place := on.fleet.choose(on.draw):
-        on.last(on.fleet.fill_disk(place, 8))
+    on.last(on.fleet.fill_disk(await on.anyone(), 8))
 
 
 async def _step_clocks(on: Field) -> None:
@@ -176,13 +176,14 @@ DEEDS: dict[str, Deed] = {
 }
 
 
-async def do_all(on: Field, *, seconds: float) -> None:
-    """Every deed once, in an order by the dice, and then again until so many seconds are over."""
+async def do_all(on: Field, *, seed: int, seconds: float) -> None:
+    """Every deed once, in an order by the seed, and then again until so many seconds are over."""
+    dice = random.Random(seed)  # noqa: S311 - repeatable, not secret; the field's are drawn from as it happens
     until = asyncio.get_running_loop().time() + seconds
     while True:
-        for name in on.draw.sample(sorted(DEEDS), len(DEEDS)):
+        for name in dice.sample(sorted(DEEDS), len(DEEDS)):
             await DEEDS[name](on)
-            await asyncio.sleep(on.draw.uniform(1, 4))
+            await asyncio.sleep(dice.uniform(1, 4))
         if asyncio.get_running_loop().time() >= until:
             break
     while on.lasting:

@@ -182,6 +182,8 @@ class Fleet:
                     *command, env=_environment(place, slots=self._slots), cwd=ROOT, stdout=log, stderr=log
                 )
             self._history.add(Kind.STARTED, actor=place.name)
+            if not place.wanted.is_set():  # when it was told to end it could not be told yet
+                self._tell_to_end(place)
             code = await place.process.wait()
             place.process = None
             self._history.add(Kind.ENDED, actor=place.name, note=str(code))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import re
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -64,18 +65,18 @@ def real_ground(kubeconfig: Path) -> Iterator[Ground]:
 @contextmanager
 def moto(address: str = "127.0.0.1") -> Iterator[str]:
     """moto's server as a process of its own, listening on an address of this machine; its URL."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", address, "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+    command = [sys.executable, "-m", "moto.server", "-H", address, "-p", "0"]
+    with (
+        tempfile.NamedTemporaryFile("w+") as log,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log) as server,
+    ):
         try:
             deadline = time.monotonic() + _START_SECONDS
-            while not _listens(address, port):
+            while not (url := re.search(rf"http://{re.escape(address)}:\d+", Path(log.name).read_text())):
                 assert server.poll() is None, "moto's server ended"
                 assert time.monotonic() < deadline, "moto's server did not start"
                 time.sleep(0.05)
-            yield f"http://{address}:{port}"
+            yield url[0]
         finally:
             server.terminate()
 
@@ -90,31 +91,27 @@ def _namespace(kubeconfig: Path) -> KubernetesAccess:
     return KubernetesAccess(kubeconfig=kubeconfig, namespace=f"harbor-aws-chaos-{uuid4().hex[:8]}")
 
 
-def _listens(address: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex((address, port)) == 0
-
-
 def _launcher(state: Path) -> int | None:
-    """A descendant of the server whose state is in that directory, once there has been a pod."""
+    """Of the server whose state is in that directory, once there has been a pod. The server's own child only waits for
+    it; its children, which have its command line until a container's program replaces them, are the containers."""
     commands = {int(path.name): _words(path) for path in Path("/proc").glob("[0-9]*")}
     server = next(pid for pid, words in commands.items() if str(state) in words and "--state-dir" in words)
-    launchers = (pid for pid, words in commands.items() if any(word.endswith(".launcher") for word in words))
-    return next((pid for pid in launchers if server in _ancestors(pid)), None)
+    parents = {
+        pid: _parent(pid) for pid, words in commands.items() if any(word.endswith(".launcher") for word in words)
+    }
+    return next((pid for pid, parent in parents.items() if parents.get(parent) == server), None)
 
 
 def _words(process: Path) -> list[str]:
     try:
-        return (process / "cmdline").read_text().split("\0")
+        return (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return []
 
 
-def _ancestors(pid: int) -> Iterator[int]:
-    while pid > 1:
-        try:
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            return
-        yield pid
+def _parent(pid: int) -> int:
+    """0 if it has gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0

@@ -51,7 +51,7 @@ SETTLE_SECONDS = LONGEST_WAIT_SECONDS + 120.0
 waits in the queue."""
 
 _EMPTY = QueueCounts(visible=0, in_flight=0, delayed=0)
-_CLEAN_SECONDS = PRESENCE_SECONDS + 30.0
+_CLEAN_SECONDS = 2 * PRESENCE_SECONDS + 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ class Scene:
     kubernetes: ChaosProxy
     operator: Operator
     _expected: dict[str, Callable[[str], Expected]] = field(default_factory=dict)
+    _unsettled: list[str] = field(default_factory=list)
 
     @classmethod
     @asynccontextmanager
@@ -144,9 +145,12 @@ class Scene:
         return len(begun - ended)
 
     async def settle(self, seconds: float = SETTLE_SECONDS) -> int:
-        """Wait for all endings; dead letters that no trial should be are put back. How many those were."""
+        """Wait for all endings; dead letters that no trial should be are put back. How many those were.
+
+        That the queue did not become empty is one of the :meth:`ends`.
+        """
         replayed = 0
-        while await self._until(self._queue_is_empty, seconds, or_events=True):
+        while is_empty := await self._until(self._queue_is_empty, seconds, or_events=True):
             unjust = [
                 letter
                 for letter in await self.operator.letters()
@@ -157,6 +161,7 @@ class Scene:
             replayed += len(unjust)
             for job in sorted({letter["job"] for letter in unjust}):
                 await self.operator.replay(job)
+        self._unsettled = [] if is_empty else [f"the queue did not become empty, and nothing happened for {seconds} s"]
         return replayed
 
     def expected_of(self, letter: dict[str, str]) -> Expected:
@@ -174,7 +179,12 @@ class Scene:
         return Ends(
             rewards=self._rewards(),
             letters=[((letter["job"] or "", letter["trial"] or ""), letter["cause"]) for letter in letters],
-            left=[*await self.pods.left(), *on_disk, *([f"{queued} messages"] if queued else [])],
+            left=[
+                *self._unsettled,
+                *await self.pods.left(),
+                *on_disk,
+                *([f"{queued} messages"] if queued else []),
+            ],
         )
 
     def expected(self) -> dict[Trial, Expected]:
@@ -270,12 +280,14 @@ async def run(ground: Ground, plan: Plan, directory: Path, *, cluster: str) -> R
             launcher=ground.launcher,
             away_seconds=plan.away_seconds,
         )
-        supplying = asyncio.create_task(_supply(scene, tasks, plan))
-        if plan.long_freeze_seconds and (place := await harmed.worker_in("agent")):
+        enough = asyncio.Event()
+        supplying = asyncio.create_task(_supply(scene, tasks, plan, enough))
+        if plan.long_freeze_seconds:
+            place = await harmed.worker_in("agent", patience_seconds=60)
             scene.fleet.freeze(place, plan.long_freeze_seconds)
-        await do_all(harmed, seconds=plan.seconds)
-        supplying.cancel()
-        await asyncio.gather(supplying, return_exceptions=True)
+        await do_all(harmed, seed=plan.seed, seconds=plan.seconds)
+        enough.set()
+        await supplying
         await scene.fleet.until_thawed()
         scene.fleet.scale(MOST_WORKERS)  # each cleans up after its predecessor
         replayed = await scene.settle()
@@ -283,10 +295,10 @@ async def run(ground: Ground, plan: Plan, directory: Path, *, cluster: str) -> R
         return scene.report(ends, seed=plan.seed, cluster=cluster, seconds=time.monotonic() - began, replayed=replayed)
 
 
-async def _supply(scene: Scene, tasks: Path, plan: Plan) -> None:
-    """There is always something to do."""
+async def _supply(scene: Scene, tasks: Path, plan: Plan, enough: asyncio.Event) -> None:
+    """There is always something to do, until there is enough."""
     number = 1
-    while True:
+    while not enough.is_set():
         await asyncio.sleep(1)
         if scene.unfinished() < plan.repeats * len(REWARDS) / 3:
             number += 1

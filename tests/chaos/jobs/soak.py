@@ -50,7 +50,7 @@ async def soak(ground: Ground, directory: Path, *, trials: int, every: int) -> l
         samples: list[Sample] = []
         for ended in range(every, trials + 1, every):
             await scene.enqueue(task, f"job-{ended}", expected=lambda _: Expected(reward=1.0), repeats=every)
-            while _acknowledged(scene.history) < ended:
+            while _ended(scene.history) < ended:
                 await asyncio.sleep(0.2)
             await asyncio.sleep(_REST_SECONDS)
             samples.append(look(place, trials=ended))
@@ -59,8 +59,12 @@ async def soak(ground: Ground, directory: Path, *, trials: int, every: int) -> l
     return samples
 
 
-def _acknowledged(history: History) -> int:
-    return sum(event.kind is Kind.ACKNOWLEDGED for event in history.events)
+def _ended(history: History) -> int:
+    """Trials that are committed, and whose message was deleted."""
+    committed, acknowledged = (
+        {event.place for event in history.events if event.kind is kind} for kind in (Kind.COMMITTED, Kind.ACKNOWLEDGED)
+    )
+    return len(committed & acknowledged)
 
 
 def look(place: Place, *, trials: int) -> Sample:

@@ -26,6 +26,9 @@ STORY = [
 ]
 
 
+RETRIED = [event(4, Kind.SENT, attempt=2), *STORY[2:]]
+
+
 def test_nothing_is_found_where_all_is_well() -> None:
     """A trial that was sent, received, committed and acknowledged."""
     assert judge(EXPECTED, WELL, STORY).findings == []
@@ -61,6 +64,9 @@ def test_a_trial_that_must_die_is_well_only_as_its_dead_letter() -> None:
     [
         ([*STORY[:2], STORY[3]], "lost", "acknowledged without an ending"),
         ([*STORY, event(7, Kind.COMMITTED, "w2")], "doubled", "committed 2 times"),
+        ([*STORY[:2], event(3, Kind.DEAD, "w2"), *STORY[2:]], "doubled", "committed at 5 s, and dead since 3 s"),
+        ([*STORY[:2], event(3, Kind.DEAD, "w2"), *RETRIED], "doubled", "committed at 5 s, and dead since 3 s"),
+        ([*STORY, event(7, Kind.DEAD, "w2")], "doubled", "dead at 7 s, and committed since 5 s"),
         ([*STORY[:2], event(3, Kind.RECEIVED, "w2", receipt="r2"), *STORY[2:]], "doubled", "was taken from w1"),
         ([*STORY[:2], event(3, Kind.RECEIVED, receipt="r2"), *STORY[2:]], "doubled", "was taken from w1"),
         ([*STORY, event(7, Kind.ENDED, note="0")], "wrong", "ended with 0"),
@@ -99,6 +105,12 @@ def test_a_message_may_be_acknowledged_when_the_next_attempt_is_on_its_way() -> 
     """That is the ending of an attempt which is tried again."""
     history = [*STORY[:2], event(3, Kind.SENT, attempt=2), event(4, Kind.ACKNOWLEDGED, receipt="r1"), STORY[2]]
     assert judge(EXPECTED, WELL, history).findings == []
+
+
+def test_a_dead_letter_that_is_put_back_may_come_to_a_result() -> None:
+    """By a message of a later replay, and not of another attempt."""
+    dead, replayed = event(2, Kind.DEAD), event(4, Kind.SENT, "producer", replay=1)
+    assert judge(EXPECTED, WELL, [*STORY[:2], dead, replayed, *STORY[2:]]).findings == []
 
 
 def test_a_second_delivery_is_nobodys_fault() -> None:

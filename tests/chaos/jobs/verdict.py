@@ -66,6 +66,7 @@ def judge(expected: Mapping[Trial, Expected], ends: Ends, history: Sequence[Even
             verdict.doubled.append(f"{_name(trial)} has a result and a dead letter")
     verdict.lost += _acknowledged_without_ending(history)
     verdict.doubled += _committed_again(history)
+    verdict.doubled += _dead_and_committed(history)
     verdict.doubled += _taken_from_the_living(history)
     verdict.wrong += _unexpected(expected, ends)
     verdict.wrong += _ended_by_themselves(history)
@@ -86,6 +87,27 @@ def _unexpected(expected: Mapping[Trial, Expected], ends: Ends) -> Iterator[str]
 def _committed_again(history: Iterable[Event]) -> list[str]:
     commits = Counter(event.place for event in history if event.kind is Kind.COMMITTED)
     return [f"{_name(trial)} was committed {count} times" for trial, count in commits.items() if count > 1]
+
+
+def _dead_and_committed(history: Iterable[Event]) -> Iterator[str]:
+    """A result after a dead letter that had not been put back, or a dead letter after a result.
+
+    In the end neither may be seen any more: whoever puts back dead letters drops those of trials that have a result.
+    """
+    committed: dict[Trial, Event] = {}
+    dead: dict[Trial, Event] = {}
+    for event in history:
+        match event.kind:
+            case Kind.COMMITTED:
+                committed.setdefault(event.place, event)
+                if letter := dead.get(event.place):
+                    yield f"{_name(event.place)} was committed at {event.at} s, and dead since {letter.at} s"
+            case Kind.DEAD:
+                dead.setdefault(event.place, event)
+                if result := committed.get(event.place):
+                    yield f"{_name(event.place)} was dead at {event.at} s, and committed since {result.at} s"
+            case Kind.SENT if (letter := dead.get(event.place)) and event.replay > letter.replay:
+                del dead[event.place]
 
 
 def _acknowledged_without_ending(history: Iterable[Event]) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""A worker as it is, but for its calendar's clock, which can be stepped: ``python -m tests.chaos.jobs.worker``.
+"""A worker as it is, but for its calendar's clock, which can be stepped, and for how long it hides messages at the
+most: ``python -m tests.chaos.jobs.worker``.
 
 ``--without PART`` takes one of the things from it that keep the promise, for the proof that the harness notices.
 """
@@ -18,10 +19,13 @@ from unittest.mock import patch
 import time_machine
 
 from harbor_aws.infra.objects import ObjectStore
-from harbor_aws.worker import lease, process
+from harbor_aws.worker import intake, lease, process, settle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+HIDE_SECONDS = 120
+"""The most for which a message is hidden that cannot be run now; hours would make a run last that long."""
 
 _LOOK_SECONDS = 0.5
 
@@ -41,6 +45,12 @@ def follow_clock(file: Path) -> None:
             time.sleep(_LOOK_SECONDS)
 
     Thread(target=follow, name="clock", daemon=True).start()
+
+
+def hide_for_minutes() -> None:
+    """As long as a run has, in place of as long as a night."""
+    patch.object(intake, "_MAX_DUPLICATE_SECONDS", HIDE_SECONDS).start()
+    patch.object(settle, "MAX_BACKOFF_SECONDS", HIDE_SECONDS).start()
 
 
 def without_lease() -> None:
@@ -79,6 +89,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.without:
         PARTS[options.without]()
+    hide_for_minutes()
     follow_clock(options.clock)
     return process.main()
 
