@@ -29,16 +29,14 @@ OVER_EXIT_CODE = 9
 #
 # Of a process, /proc/PID/stat says "PID (name) state parent group session …"; a name may hold anything, and a state of
 # Z with more than one thread (the 15th word from the session on) is a process whose other threads run.
-END = (
-    f"""{CLAIM}
+END = f"""{CLAIM}
 exec 2>/dev/null
 ha_claim "$1"
 case $? in
   0) echo "exit 125" >>"$ha_file.run"; [ -z "$3" ]; exit ;;
   2) exit 0 ;;
 esac
-"""
-    + r"""
+""" + r"""
 grace=$2 pid= session= doomed= noted= ended= tries=100
 while [ -z "$pid" ]; do
   while read -r key first rest; do
@@ -188,7 +186,6 @@ while [ -n "$living" ] && [ "$tries" -gt 0 ]; do
 done
 [ -z "$living" ]
 """.replace("@OVER@", str(OVER_EXIT_CODE))
-)
 
 
 def end_argv(command_id: str, *, has_begun: bool = False) -> tuple[str, ...]:
