@@ -24,7 +24,7 @@ from harbor_aws.infra.queues import OutgoingMessage, Queue
 from harbor_aws.infra.stack import stack_file
 from harbor_aws.producer import enqueue, sent
 from harbor_aws.producer.enqueue import InterruptedSendError, send
-from harbor_aws.producer.jobs import list_jobs
+from harbor_aws.producer.jobs import JobsReader
 from harbor_aws.producer.overview import JobReader
 from harbor_aws.producer.planfile import load_plan
 from harbor_aws.producer.sent import held_note
@@ -276,6 +276,21 @@ def test_sending_says_what_was_sent(moto: Stack, dataset: Path, command: Command
     assert (interrupted.value.sent, interrupted.value.total) == (10, 30)
 
 
+def test_a_job_whose_sending_cannot_begin(
+    moto: Stack, dataset: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is taken by then, so the error says how to go on."""
+    store, queue = ObjectStore.of(moto), Queue.trials(moto)
+    command("enqueue", str(dataset), "--job-name", "unlucky")
+
+    def fail(*_: object, **__: object) -> None:
+        raise TransientError("S3 did not answer")
+
+    monkeypatch.setattr(store, "put_if_unchanged", fail)
+    with pytest.raises(InterruptedSendError, match=r"0 of 3 trials .* enqueue --resume unlucky"):
+        send(store, queue, "unlucky", load_plan(store, "unlucky"), advance=lambda: None)
+
+
 def test_a_job_and_its_list(moto: Stack, dataset: Path, tmp_path: Path, command: Command) -> None:
     """status shows the jobs, newest first, and one job's phases; both add up, as text and as JSON."""
     command("enqueue", str(dataset), "-a", "nop", "-k", "5", "--job-name", "older")
@@ -302,18 +317,19 @@ def test_a_job_and_its_list(moto: Stack, dataset: Path, tmp_path: Path, command:
 def test_jobs_are_listed_newest_first(moto: Stack, dataset: Path) -> None:
     """By the time at which they were enqueued, not by name, and no more than asked for."""
     store = ObjectStore.of(moto)
-    jobs = list_jobs(store, limit=5)
-    assert jobs == []
+    reader = JobsReader(store)
+    assert reader.read(limit=5) == []
     store.put(job_key("zebra", PLAN_NAME), b"{}\n")
     store.put("jobs/stray/other", b"")
     time.sleep(1.1)  # moto's times are whole seconds
     store.put(job_key("ape", PLAN_NAME), b"{}\n{}\n")
-    assert [(job.job, job.trials) for job in list_jobs(store, limit=5)] == [("ape", 2), ("zebra", 1)]
-    assert [job.job for job in list_jobs(store, limit=1)] == ["ape"]
+    assert [(job.job, job.trials) for job in reader.read(limit=5)] == [("ape", 2), ("zebra", 1)]
+    assert [job.job for job in reader.read(limit=1)] == ["ape"]
 
 
-def test_a_job_in_the_list_by_the_phases_of_its_trials(moto: Stack) -> None:
-    """A trial that was put back is queued; one whose state this version cannot read has begun at least."""
+def test_a_job_in_the_list_by_the_phases_of_its_trials(moto: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that was put back is queued; one whose state this version cannot read has begun at least. A second look
+    reads what is new."""
     store = ObjectStore.of(moto)
     store.put(job_key("job", PLAN_NAME), b"{}\n" * 9)
     phases = [Phase.QUEUED, Phase.AGENT, Phase.RETRYING, Phase.HANDED_BACK, Phase.DEAD, Phase.DEAD]
@@ -324,8 +340,22 @@ def test_a_job_in_the_list_by_the_phases_of_its_trials(moto: Stack) -> None:
     store.put(state_key("job", "t6"), b'{"phase": "of another version"}')
     store.put(state_key("job", "t7"), state.model_dump_json().encode())
     store.put(result_key("job", "t7"), b"{}")
-    (job,) = list_jobs(store, limit=5)
+    reads: list[str] = []
+    get = store.get
+
+    def noted_get(key: str) -> bytes | None:
+        reads.append(key)
+        return get(key)
+
+    monkeypatch.setattr(store, "get", noted_get)
+    reader = JobsReader(store)
+    (job,) = reader.read(limit=5)
     assert (job.trials, job.queued, job.begun, job.committed, job.dead) == (9, 2, 4, 1, 2)
+    reads.clear()
+    store.put(state_key("job", "t1"), state.model_dump_json().encode())
+    (job,) = reader.read(limit=5)
+    assert (job.begun, job.dead) == (3, 3)
+    assert [key for key in reads if "/states/" in key] == [state_key("job", "t1")]
 
 
 def test_a_resumed_job_is_read_as_one(moto: Stack, dataset: Path, command: Command) -> None:

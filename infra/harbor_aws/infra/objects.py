@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from harbor_aws.infra.aws import TransferManagerError, s3_client
 from harbor_aws.infra.errors import InfrastructureError, PermanentError, TransientError
@@ -26,6 +27,7 @@ EXPIRING: TagTypeDef = {"Key": "harbor-aws", "Value": "expires"}
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _TAKEN = {"412", "PreconditionFailed"}
+_CONFLICT = "ConditionalRequestConflict"
 _REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket"}
 
 
@@ -102,10 +104,7 @@ class ObjectStore:
         """
         place = f"s3://{self._bucket}/{key}"
         try:
-            if etag is None:
-                answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
-            else:
-                answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfMatch=etag)
+            return _conflicts_retried()(self._put_on_condition, key, body, etag)
         except ClientError as error:
             if _code(error) not in _TAKEN | _MISSING:  # a version that is expected, and deleted, is missing
                 raise _translate(error, place) from error
@@ -113,7 +112,11 @@ class ObjectStore:
             return found.etag if found and found.body == body else None
         except BotoCoreError as error:
             raise TransientError(f"S3 did not answer for {place}: {error}") from error
-        return answer["ETag"]
+
+    def _put_on_condition(self, key: str, body: bytes, etag: str | None) -> str:
+        if etag is None:
+            return self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")["ETag"]
+        return self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfMatch=etag)["ETag"]
 
     def exists(self, key: str) -> bool:
         try:
@@ -182,6 +185,16 @@ class ObjectStore:
             raise TransientError(f"S3 did not answer for {place}: {error}") from error
         except BotoCoreError as error:
             raise TransientError(f"S3 did not answer for {place}: {error}") from error
+
+
+def _conflicts_retried() -> Retrying:
+    """What S3 says while another write on a condition is under way, perhaps one's own that was given up."""
+    return Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, ClientError) and _code(error) == _CONFLICT),
+        stop=stop_after_attempt(4),
+        wait=wait_random_exponential(multiplier=0.1, max=1),
+        reraise=True,
+    )
 
 
 def _code(error: ClientError) -> str:

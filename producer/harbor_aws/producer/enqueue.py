@@ -7,6 +7,7 @@ all that is needed to go on after an interruption.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from itertools import batched
 from math import ceil
 from typing import TYPE_CHECKING
@@ -102,7 +103,13 @@ def send(store: ObjectStore, queue: Queue, job: str, trials: Sequence[PlannedTri
         InterruptedSendError: not all could be sent.
         SendingElsewhereError: another command sends them.
     """
-    with held_note(store, job) as note:
+    with ExitStack() as stack:
+        try:
+            note = stack.enter_context(held_note(store, job))
+        except SendingElsewhereError:
+            raise
+        except (KeyboardInterrupt, HarborAwsError) as error:
+            raise InterruptedSendError(job, sent=0, total=len(trials), cause=error) from error
         _send(queue, job, trials, note, advance)
 
 

@@ -30,26 +30,31 @@ def fetch_place(job_directory: Path) -> Iterator[Path]:
     """An empty directory for the length of a ``with``, on the job directory's file system. A second fetch waits.
 
     Raises:
-        UsageError: the job's directory cannot be made, or not be locked.
+        UsageError: the job's directory, or one beside it, cannot be made, or not be locked.
     """
-    try:
+    with _usable(job_directory):
         job_directory.mkdir(parents=True, exist_ok=True)
         lock = os.open(job_directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UsageError(
-            f"Nothing can be written into {job_directory}: {error}. -o names another directory."
-        ) from error
     try:
         _lock(lock, job_directory)
         place = job_directory.with_name(f".{job_directory.name}.fetching")
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
+        with _usable(place):
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
         try:
             yield place
         finally:
             shutil.rmtree(place, ignore_errors=True)
     finally:
         os.close(lock)
+
+
+@contextmanager
+def _usable(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"Nothing can be written into {directory}: {error}. -o names another directory.") from error
 
 
 def _lock(lock: int, job_directory: Path) -> None:

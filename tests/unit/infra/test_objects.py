@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.integration.moto_stack import make_stack, moto_server
 
 from harbor_aws.infra.errors import TransientError
@@ -68,6 +69,25 @@ def test_writes_on_a_condition(tmp_path: Path) -> None:
         assert store.put_if_unchanged("key", b"2", etag=first) == second
         assert store.put_if_unchanged("none", b"1", etag=first) is None
         assert store.get_version("none") is None
+
+
+@pytest.mark.parametrize(("conflicts", "written"), [(2, True), (9, False)])
+def test_a_conflict_of_conditional_writes_passes(conflicts: int, written: bool) -> None:
+    """S3 asks to come again while another write on a condition is under way; for some time that is done."""
+    answers = [ClientError({"Error": {"Code": "ConditionalRequestConflict"}}, "PutObject")] * conflicts
+
+    class Client:
+        def put_object(self, **_: object) -> dict[str, str]:
+            if answers:
+                raise answers.pop()
+            return {"ETag": "new"}
+
+    store = ObjectStore(cast("Any", Client()), bucket="b")
+    if written:
+        assert store.put_if_unchanged("key", b"1", etag="old") == "new"
+    else:
+        with pytest.raises(TransientError):
+            store.put_if_unchanged("key", b"1", etag="old")
 
 
 def test_an_upload_that_s3_cannot_take_may_be_tried_again(store: ObjectStore, tmp_path: Path) -> None:

@@ -59,5 +59,7 @@ def test_a_second_fetch_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     """It is said, with what to do."""
     (tmp_path / "job").touch()
-    with pytest.raises(UsageError, match="-o names another directory"), fetch_place(tmp_path / "job"):
-        pass
+    (tmp_path / ".mine.fetching").touch()
+    for name in ("job", "mine"):  # the second: what lies beside it is in the way
+        with pytest.raises(UsageError, match="-o names another directory"), fetch_place(tmp_path / name):
+            pass

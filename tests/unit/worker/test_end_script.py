@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.unit.worker.shell_pod import SHELLS, Pod, close, played, until
 
+from harbor_aws.worker.exec.command_script import Command, start_script
 from harbor_aws.worker.exec.end_script import OVER_EXIT_CODE, end_argv
 
 if TYPE_CHECKING:
@@ -84,6 +86,25 @@ def test_what_takes_in_the_output_is_spared(pod: Pod) -> None:
     assert pod.end() == 0
     assert not pod.sleepers()
     until(lambda: "saved" in pod.printed())
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_who_stops_with_its_child_goes_on(tmp_path: Path, shell: str) -> None:
+    """`runuser` is above the command's shell, and stops itself when that is stopped."""
+    if shutil.which("runuser") is None:
+        pytest.skip("there is no runuser on this machine")
+    with played(shell, tmp_path / "files") as pod, TemporaryDirectory() as path:
+        tools = Path(path)
+        tools.chmod(0o755)  # for the other user
+        for directory in ("/usr/sbin", "/usr/bin", "/sbin", "/bin"):
+            for program in Path(directory).iterdir():
+                if program.name != "setpriv" and not (tools / program.name).exists():
+                    (tools / program.name).symlink_to(program)
+        pod.env["PATH"] = str(tools)
+        command = Command(f"sleep {pod.forever}", {}, user="nobody")
+        out, _ = pod.run(start_script(command, pod.command_id, timeout_seconds=1))
+        assert out == "[start:0][end:124]"
 
 
 def test_a_command_that_has_ended(pod: Pod) -> None:

@@ -66,8 +66,8 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[SQSClient]:
         yield boto3.client("sqs", region_name="us-east-1", aws_access_key_id="local", aws_secret_access_key="local")
 
 
-def body(trial: str, *, attempt: int = 1) -> str:
-    return encode(TrialMessage(job="job", trial=trial, bundle="0" * 64, trial_config={}, attempt=attempt))
+def body(trial: str) -> str:
+    return encode(TrialMessage(job="job", trial=trial, bundle="0" * 64, trial_config={}))
 
 
 def test_no_more_is_taken_than_slots_are_free(client: SQSClient) -> None:
@@ -169,28 +169,6 @@ def test_a_trial_that_lost_its_lease_is_soon_taken_again(
     bench.send(body("frozen"))
     assert bench.intake.take(0.1) == []
     assert hidden == [20]
-
-
-def test_an_old_message_of_a_trial_that_is_further_on_is_deleted(
-    client: SQSClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It would only come back again and again; should that fail, it does."""
-    bench = Bench(client)
-    bench.send(body("t", attempt=2))
-    assert len(bench.intake.take(0.1)) == 1
-    delete = bench.inbox.delete
-    failures = iter([TransientError("HTTP 500")])
-
-    def delete_at_last(receipt: str) -> None:
-        if failure := next(failures, None):
-            raise failure
-        delete(receipt)
-
-    monkeypatch.setattr(bench.inbox, "delete", delete_at_last)
-    for left in (2, 2):
-        bench.send(body("t", attempt=1))
-        assert bench.intake.take(0.1) == []
-        assert Queue(client, url=bench.url).counts().total == left
 
 
 def test_a_duplicate_outlasts_the_longest_trial() -> None:

@@ -72,10 +72,11 @@ def breaks(kubernetes: FakeKubernetes, word: str, *, status: int, times: int = 1
 
 
 async def test_a_conflict_without_a_pod_passes(kubernetes: FakeKubernetes, keeper: PodKeeper) -> None:
-    """Nothing has the pod's name, so it is no reason to give the trial up."""
-    breaks(kubernetes, "POST", status=409, times=1)
+    """Nothing has the pod's name, so it is made once more, and no reason to give the trial up if that fails too."""
+    breaks(kubernetes, "POST", status=409, times=2)
     with pytest.raises(TransientError, match="nothing has its name"):
         await keeper.create(REQUEST)
+    breaks(kubernetes, "POST", status=409, times=1)
     assert (await keeper.create(REQUEST)).name == NAME
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.unit.worker.test_trial import JOB, TRIAL, Bench
 
-from harbor_aws.infra.errors import TransientError
+from harbor_aws.infra.errors import PermanentError, TransientError
 from harbor_aws.infra.layout import state_key
 from harbor_aws.producer.state import Phase, TrialState
 from harbor_aws.worker.delivery import PutOffError, SupersededError
 from harbor_aws.worker.lease import MAX_HOLD_SECONDS
 from harbor_aws.worker.overtaken import LAST_PUT_OFF
 from harbor_aws.worker.settle import backoff_seconds
+from harbor_aws.worker.trial import UNRECORDED_RECEIVES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,6 +125,21 @@ async def test_a_failure_of_who_has_lost_the_trial_counts_for_nothing(
     assert len(bench.store.expiring) == 1
 
 
+async def test_what_cannot_be_written_of_a_lost_trial_is_no_dead_letter(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the receive at which it would be one, somebody else has the trial."""
+
+    def refuse(_key: str, _path: Path) -> None:
+        bench.say(Phase.STARTING, 1, message_id="m1", attempt_id="rivals")
+        raise PermanentError("S3 refused")
+
+    monkeypatch.setattr(bench.store, "upload", refuse)
+    with pytest.raises(SupersededError):
+        await bench.run(bench.delivery(receive_count=UNRECORDED_RECEIVES))
+    assert bench.causes == []
+
+
 async def test_a_result_of_who_has_lost_the_trial_counts(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one does; who has the trial now will find it."""
     overtaken_as_it_fails(bench, monkeypatch)
@@ -138,19 +154,25 @@ async def test_what_an_older_attempt_says_late_is_no_rival(bench: Bench, monkeyp
     assert [message.attempt for message in bench.next_attempts] == [3]
 
 
-async def test_a_state_is_not_said_over_anothers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has lost the trial says no more where it is."""
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_state_is_not_said_over_anothers(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, fails: bool) -> None:
+    """Who has lost the trial says no more where it is, not at the next phase either, nor what becomes of it."""
     put = bench.store.put_if_unchanged
 
     def after_a_rival(key: str, body: bytes, *, etag: str | None) -> str | None:
-        if b'"agent"' in body:
-            bench.say(Phase.VERIFIER, 2, message_id="m2", attempt_id="rivals")
+        if key == KEY and b'"phase":"agent"' in body:
+            bench.say(Phase.VERIFIER, 1, message_id="m1", attempt_id="rivals")
         return put(key, body, etag=etag)
 
     monkeypatch.setattr(bench.store, "put_if_unchanged", after_a_rival)
-    await bench.run(bench.delivery())
+    if fails:
+        with pytest.raises(SupersededError):
+            await bench.run(bench.delivery(environment="LosingPods"))
+    else:
+        await bench.run(bench.delivery())
     assert bench.state is not None
-    assert (bench.state.phase, bench.state.attempt) == (Phase.VERIFIER, 2)
+    assert (bench.state.phase, bench.state.attempt_id) == (Phase.VERIFIER, "rivals")
+    assert (bench.next_attempts, bench.causes) == ([], [])
 
 
 async def test_a_state_whose_answer_was_lost_is_ones_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,10 +106,7 @@ class Intake:
                 undecodable.append((message, error))
                 continue
             if running := self._in_flight.of_trial(delivery):
-                if running.delivery.message.place > delivery.message.place:
-                    self._drop(message, running)
-                else:
-                    self._put_off(message, running)
+                self._put_off(message, running)
                 continue
             held = HeldDelivery(delivery, message.receipt, received_at=held_since, extended_at=held_since)
             if self._in_flight.add(held):
@@ -134,16 +131,6 @@ class Intake:
             self._inbox.hide(message.receipt, seconds=seconds)
         except TransientError as error:
             logger.warning("A second message of %s was not put off; it comes back by itself: %s", running.name, error)
-
-    def _drop(self, message: ReceivedMessage, running: HeldDelivery) -> None:
-        """Its trial is further on, by a message that is held here, or is somebody else's since."""
-        logger.info(
-            "An old message of %s, which is further on, is deleted.", running.name, extra={"action": "drop_old_message"}
-        )
-        try:
-            self._inbox.delete(message.receipt)
-        except TransientError as error:
-            logger.warning("An old message of %s was not deleted; it comes back by itself: %s", running.name, error)
 
     def _release(self, message: ReceivedMessage) -> None:
         """A last poll brought a message after this worker was told to stop."""

@@ -129,8 +129,8 @@ class PodKeeper:
         try:
             try:
                 created = await self._post(manifest)
-            except ObjectConflictError as conflict:
-                created = await self._in_the_way(name, conflict)
+            except ObjectConflictError:
+                created = await self._in_the_way(name) or await self._post_again(manifest)
                 if created["metadata"].get("annotations", {}).get(_CREATION) != token:
                     raise
         except BaseException as error:
@@ -263,10 +263,17 @@ class PodKeeper:
         items: list[Json] = left["items"]
         return items
 
-    async def _in_the_way(self, name: str, conflict: ObjectConflictError) -> Json:
+    async def _in_the_way(self, name: str) -> Json | None:
         try:
             return await self.cluster.request("GET", f"{self.cluster.pods_path}/{name}")
         except ObjectNotFoundError:  # it is gone since, or it was something else that was in the way
+            return None
+
+    async def _post_again(self, manifest: Json) -> Json:
+        try:
+            return await self._post(manifest)
+        except ObjectConflictError as conflict:
+            name = manifest["metadata"]["name"]
             raise TransientError(f"Pod {name} could not be made, and nothing has its name: {conflict}") from conflict
 
     async def _post(self, manifest: Json) -> Json:

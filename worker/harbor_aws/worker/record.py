@@ -7,9 +7,10 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from harbor_aws.infra.errors import HarborAwsError, TransientError
+from harbor_aws.infra.errors import HarborAwsError, PermanentError, TransientError
 from harbor_aws.infra.layout import attempt_key, replay_key, result_key, state_key
 from harbor_aws.producer.bundle import pack_directory
 from harbor_aws.producer.state import CommittedResult, Phase, ReplayMarker, TrialState
@@ -63,14 +64,21 @@ class Recorder:
         """Say where the trial is, unless another attempt has begun since; never fails the trial."""
         body = self._state(phase, reason=reason, logs=logs)
         try:
-            if await self._write(body):
+            if await self._write(body) or (await self._is_unheard_of() and await self._write(body)):
                 return
-            last = await asyncio.to_thread(self._look)
-            if last is not None and last.attempt_id == self._attempt.attempt_id and await self._write(body):
-                return  # what was there was our own, of which no answer had come
             logger.info("The state of trial %s is another attempt's to say.", self._attempt.trial)
         except HarborAwsError as error:
             logger.warning("The state of trial %s was not written: %s", self._attempt.trial, error)
+
+    async def _is_unheard_of(self) -> bool:
+        """Whether the state that is there is this attempt's own, of which no answer had come. One of another attempt's
+        stays unknown, so that nothing is written over it later."""
+        known = self._known
+        last = await asyncio.to_thread(self._look)
+        is_own = last is not None and last.attempt_id == self._attempt.attempt_id
+        if not is_own:
+            self._known = known
+        return is_own
 
     async def is_superseded(self) -> bool:
         """Whether another attempt has begun since."""
@@ -151,7 +159,12 @@ class Recorder:
     def _look(self) -> TrialState | None:
         found = self._store.get_version(self._key)
         self._known = found.etag if found else None
-        return TrialState.model_validate_json(found.body) if found else None
+        try:
+            return TrialState.model_validate_json(found.body) if found else None
+        except ValidationError as error:
+            raise PermanentError(
+                f"The state of trial {self._attempt.trial} was not written by this version of harbor-aws, or by none."
+            ) from error
 
     async def is_the_replay(self) -> bool:
         """Whether the delivery's message is the one of its replay that counts; if none is yet, it becomes that.

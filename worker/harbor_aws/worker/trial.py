@@ -228,9 +228,10 @@ class TrialRunner:
         except HarborAwsError as error:
             if delivery.receive_count < UNRECORDED_RECEIVES:
                 raise
-            with suppress(HarborAwsError):  # the write may have been done, and not have been answered
+            with suppress(InfrastructureError):  # the write may have been done, and not have been answered
                 if await record.is_committed():
                     return
+                await _ensure_ours(record, attempt)
             attempt.failures.append(error)
             reason = f"What became of the attempt cannot be written: {error}"
             await self._bury(delivery, attempt, record, DeadLetter(type(error).__name__, reason), logs=None)
@@ -257,9 +258,12 @@ class TrialRunner:
             logger.info("Trial %s failed here, but has its result already.", attempt.trial)
             await record.expire(logs)
             return
-        if decision != Commit() and await record.is_superseded():
-            await record.expire(logs)
-            raise SupersededError(f"Another worker has trial {attempt.trial}; this one's failure counts for nothing.")
+        if decision != Commit():
+            try:
+                await _ensure_ours(record, attempt)
+            except SupersededError:
+                await record.expire(logs)
+                raise
         match decision:
             case Commit():
                 assert result is not None and logs is not None  # noqa: S101, PT018 - only a result is committed
@@ -344,6 +348,11 @@ async def _begin(record: Recorder, delivery: Delivery, attempt: Attempt) -> bool
         if await record.begin():
             return True
         last = await record.last_state()
+
+
+async def _ensure_ours(record: Recorder, attempt: Attempt) -> None:
+    if await record.is_superseded():
+        raise SupersededError(f"Another worker has trial {attempt.trial}; this one's failure counts for nothing.")
 
 
 @asynccontextmanager

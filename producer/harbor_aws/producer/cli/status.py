@@ -16,7 +16,7 @@ from harbor_aws.producer.cli.errors import FAILED
 from harbor_aws.producer.cli.options import JsonOption, StackOption, chosen_stack, notes, output, stack_argument
 from harbor_aws.producer.cli.render import job_view, jobs_view
 from harbor_aws.producer.follow import INTERVAL_SECONDS, Patience, follow
-from harbor_aws.producer.jobs import list_jobs
+from harbor_aws.producer.jobs import JobsReader
 from harbor_aws.producer.overview import JobReader, Overview
 from harbor_aws.producer.stackview import StackReader
 
@@ -95,18 +95,18 @@ def follow_job(stack: Stack, job: str, *, console: Console, as_json: bool = Fals
 
 
 def _show_jobs(stack: Stack, *, last: int, watch: bool, as_json: bool) -> None:
-    store, stack_reader = ObjectStore.of(stack), StackReader(stack)
+    reader, stack_reader = JobsReader(ObjectStore.of(stack)), StackReader(stack)
     if as_json:
-        typer.echo(_jobs_json(list_jobs(store, limit=last), stack_reader.read()))
+        typer.echo(_jobs_json(reader.read(limit=last), stack_reader.read()))
         return
     if not watch:
-        output.print(jobs_view(list_jobs(store, limit=last), stack_reader.read()))
+        output.print(jobs_view(reader.read(limit=last), stack_reader.read()))
         return
     patience = Patience()
     with Live(console=output, auto_refresh=False) as live:
         while True:
             try:
-                live.update(jobs_view(list_jobs(store, limit=last), stack_reader.read()), refresh=True)
+                live.update(jobs_view(reader.read(limit=last), stack_reader.read()), refresh=True)
                 patience.look_worked()
             except TransientError as error:
                 patience.look_failed(error)

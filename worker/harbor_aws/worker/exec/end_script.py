@@ -24,6 +24,8 @@ OVER_EXIT_CODE = 9
 # is looked at, which then has the looks of a daemon. They go on parents before children, as they were found: a shell
 # that outlived what it waits for, if only for a moment, would go on with its next line.
 #
+# What is above the command's shell may stop with it: `runuser` and `su` do, and go on only once they are told.
+#
 # A look takes a while. A process may be born after its like were listed, and its parent be gone before it is looked at:
 # all are dead when two looks, one after the other, find none.
 #
@@ -184,6 +186,7 @@ while [ -n "$living" ] && [ "$tries" -gt 0 ]; do
   tries=$((tries - 1))
   find_all
 done
+kill -CONT $spared
 [ -z "$living" ]
 """.replace("@OVER@", str(OVER_EXIT_CODE))
 
