@@ -396,6 +396,7 @@ def test_no_answer_of_sqs_ends_a_worker(bench: Bench, endpoint: str) -> None:
             proxy.refuse_once(status)
             bench.send(f"after-{status}")
             bench.wait_for_event("ended", trial=f"after-{status}")
+            bench.wait_until_empty()  # else it would be the message's deletion that is refused next
         assert worker.poll() is None
         assert bench.log().count("Receiving works again") == 6
 
